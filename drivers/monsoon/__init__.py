@@ -1,0 +1,1 @@
+"""Monsoon High Voltage Power Monitor over USB."""

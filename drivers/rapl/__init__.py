@@ -1,0 +1,1 @@
+"""RAPL energy counters through the powercap sysfs tree."""

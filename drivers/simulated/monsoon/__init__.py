@@ -1,0 +1,1 @@
+"""A Monsoon HVPM as it is seen from the USB side."""

@@ -1,0 +1,1 @@
+"""A powercap sysfs tree whose counters the rig moves."""

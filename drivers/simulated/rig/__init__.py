@@ -1,0 +1,1 @@
+"""The simulated bench: physics, worlds, and the truth the pipeline cannot see."""

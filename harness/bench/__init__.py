@@ -1,0 +1,1 @@
+"""Procedures of a bench: preflight, acquisition, one run, a whole campaign."""

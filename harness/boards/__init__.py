@@ -1,0 +1,1 @@
+"""Boards and the agent that runs on them."""

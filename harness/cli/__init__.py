@@ -1,0 +1,1 @@
+"""The joulebench command: a composition root that imports everything lazily."""

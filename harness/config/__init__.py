@@ -1,0 +1,1 @@
+"""Campaign, bench, board and meter files: strict loading, resolution into RunSpecs."""

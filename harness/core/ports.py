@@ -1,0 +1,226 @@
+"""The protocols through which the parts of a bench meet. Small capabilities instead of one fat base class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.core.clock import FloatArray, Int64Array
+from harness.core.spec import RunSpec
+from harness.core.timeline import Phase, Timeline
+from harness.core.trace import Block, MeterInfo
+
+# --- meters -----------------------------------------------------------------------------------------
+
+
+class Meter(Protocol):
+    """What every meter can: say what it is, acquire, and be left in peace.
+
+    `open` identifies and configures, stops a device found sampling and drains what it still holds (then
+    `recovered` is True). `step(until_ns)` reads what arrives until that host time and returns it, or None
+    when there was nothing. `stop` ends acquisition and returns what was still under way. `close` may be
+    called twice and after any error. Errors: DeviceError, TransientError.
+    """
+
+    @property
+    def recovered(self) -> bool: ...
+
+    def open(self) -> MeterInfo: ...
+
+    def start(self) -> None: ...
+
+    def step(self, until_ns: int) -> Block | None: ...
+
+    def stop(self) -> Block | None: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class StreamingMeter(Meter, Protocol):
+    """A meter that samples by itself. `buffer_s`: how long it keeps samples nobody reads; below 0.1 s
+    it is read in a child process."""
+
+    @property
+    def buffer_s(self) -> float: ...
+
+
+@runtime_checkable
+class PolledMeter(Meter, Protocol):
+    """A meter (register or counter) that must be asked; `poll_s` is how often it asks."""
+
+    @property
+    def poll_s(self) -> float: ...
+
+
+@runtime_checkable
+class VoltageOutput(Protocol):
+    """A meter that also supplies the board. Never changed while the board is powered unless asked by name."""
+
+    def voltage_v(self) -> float: ...
+
+    def set_voltage(self, voltage_v: float) -> None: ...
+
+
+# --- boards and agents ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished command: exit status and its output, decoded with replacement."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class LineStream(Protocol):
+    """A two-way line channel to a process (the agent's attach command)."""
+
+    def write_line(self, line: str) -> None: ...
+
+    def read_line(self, timeout_s: float) -> str: ...  # TransientError on time-out or end
+
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """How a board is reached: files go over and commands run there. Errors: DeviceError, TransientError."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float) -> Completed: ...
+
+    def put(self, local: Path, remote: str) -> None: ...  # atomic, verified by hash, nothing re-sent
+
+    def get(self, remote: str, local: Path) -> None: ...
+
+    def spawn(self, argv: Sequence[str], *, log: str, env: Mapping[str, str]) -> int: ...  # detached; its pid
+
+    def stream(self, argv: Sequence[str]) -> LineStream: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One instruction of a program that the agent carries out alone, without traffic on the link.
+
+    op "infer": inferences of `phase` for `seconds` (or exactly `count`), then goes on without a break;
+    after each inference a pause of U(`pause_min_s`, `pause_max_s`) (0, 0: back-to-back).
+    op "idle": sleep `seconds`. op "marker": `bits`, each 1 a spin and each 0 a sleep of `chip_s`.
+    """
+
+    op: str
+    phase: Phase
+    seconds: float = 0.0
+    count: int | None = None
+    pause_min_s: float = 0.0
+    pause_max_s: float = 0.0
+    bits: str = ""
+    chip_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What the agent says after loading a model: runtime version, settings in force, and when."""
+
+    details: Mapping[str, Any]
+    timeline: Timeline
+
+
+class AgentSession(Protocol):
+    """A live agent on a board with at most one model loaded. Errors: SpecError, DeviceError, TransientError."""
+
+    @property
+    def clock(self) -> str: ...
+
+    def hello(self) -> Mapping[str, Any]: ...  # version handshake: agent, python, pid, machine
+
+    def ping(self, count: int) -> Int64Array: ...  # (count, 3): host before, board, host after; ns
+
+    def load(self, spec: RunSpec, start: int) -> LoadReport: ...
+
+    def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline: ...
+
+    def outputs(self) -> Mapping[str, npt.NDArray[np.generic]]: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class CheckItem:
+    """One finding about a board or meter: `mend` is the command that puts it right, if any."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+class Board(Protocol):
+    """A machine that can run agents. What `configure` sets, `restore` puts back, also after a crash."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def clock(self) -> str: ...
+
+    def check(self, spec: RunSpec | None = None) -> Sequence[CheckItem]: ...
+
+    def state(self) -> Mapping[str, Any]: ...  # governor, frequencies, temperatures, load, ...
+
+    def configure(self, spec: RunSpec) -> Mapping[str, Any]: ...
+
+    def restore(self) -> Sequence[str]: ...  # names of what was put back
+
+    def end_orphans(self) -> Sequence[int]: ...  # pids of agents left by a dead harness, now ended
+
+    def start_agent(self, spec: RunSpec, start: int) -> AgentSession: ...
+
+    def close(self) -> None: ...
+
+
+# --- judgement --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`ok`, and why, in words for a log."""
+
+    ok: bool
+    reason: str
+
+
+class Judge(Protocol):
+    """Judgement during a run; implemented in analysis, handed to the runner by the composition root."""
+
+    def settled(self, t_ns: Int64Array, power_w: FloatArray, *, reference_w: float | None) -> Verdict:
+        """Is the power (points of a few ms, newest last) steady, and near `reference_w` if given?"""
+        ...
+
+
+class RecentPower(Protocol):
+    """The newest power of the primary meter while it acquires: host time ns (K,), watt (K,)."""
+
+    def recent(self, seconds: float) -> tuple[Int64Array, FloatArray]: ...
+
+
+@dataclass(frozen=True)
+class MeterRequest:
+    """What a driver's `open_meter` gets: the binding's options, and the injected surroundings.
+
+    `sysfs_root`: prefix of /sys (tests and simulators give another); `usb_backend`: a pyusb backend or
+    None for the system's; `simulated`: mark all data as such.
+    """
+
+    name: str
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+    rails: tuple[tuple[str, str], ...] = ()
+    sysfs_root: Path = Path("/")
+    usb_backend: Any = None
+    simulated: bool = False

@@ -1,0 +1,165 @@
+"""RunSpec: one planned measurement, fully resolved, frozen and hashable.
+
+The configuration layer turns campaign files into RunSpecs; nothing later looks at a campaign file again.
+A RunSpec's identity is the hash of its canonical JSON, so it depends on neither plan order nor tool version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is run. `source`: `zoo:NAME`, `gen:NAME` or an absolute path; `sha256` is of the model's bytes.
+
+    `axes`: dynamic axis name -> size; `inputs_npz`: absolute path of given inputs, or None to generate them.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    batch: int
+    axes: tuple[tuple[str, int], ...] = ()
+    inputs_npz: str | None = None
+    inputs_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class RuntimeSpec:
+    """How it is run. Threads and spinning are explicit: spinning workers draw active power in gaps.
+
+    `command`: argv of the `command` runtime (`{model}`, `{n}`, `{batch}` are replaced); its lines that
+    match `start_pattern` / `stop_pattern` begin and end an inference.
+    """
+
+    name: str = "onnxruntime"
+    threads: int = 1
+    spinning: str = "off"  # "off" or "on"
+    optimisation: str = "all"  # "disabled", "basic", "extended" or "all"
+    command: tuple[str, ...] = ()
+    start_pattern: str = r"^start\b"
+    stop_pattern: str = r"^stop\b"
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """How it is measured; every duration in seconds.
+
+    One process start is: load, (first start: settle and standby bracket before), marker, lead-in,
+    measured inferences, lead-out, gap probe, marker, (last start: settle and standby bracket after).
+    `inferences`: measured inferences in total over all starts, or None to measure for `measure_s` a start.
+    `gap`: "back-to-back", or "dithered": a pause U(0, gap_max_s) after every measured inference.
+    """
+
+    profile: str
+    gap: str
+    starts: int
+    inferences: int | None
+    measure_s: float
+    standby_s: float
+    settle_min_s: float
+    settle_max_s: float
+    warm_up_s: float
+    lead_in_s: float
+    lead_out_s: float
+    gap_max_s: float
+    probe_pauses: int
+    probe_pause_s: float
+    marker_bits: str
+    marker_chip_s: float
+    output_tolerance_rel: float
+
+
+@dataclass(frozen=True)
+class MeterBinding:
+    """A meter as the bench has it: which driver, at which address, which channel sees which rail.
+
+    `rails`: (channel, rail) pairs; `plane`: where it taps ("dc_input", "wall", "rail", "package");
+    `total_rails`: the rails whose sum is the board, declared, never guessed; `options` are for the driver.
+    `accuracy_rel`, `accuracy_offset_w`: override of the driver's accuracy, from a calibration.
+    """
+
+    name: str
+    driver: str
+    rails: tuple[tuple[str, str], ...]
+    plane: str
+    total_rails: tuple[str, ...]
+    options: tuple[tuple[str, str | int | float], ...] = ()
+    accuracy_rel: float | None = None
+    accuracy_offset_w: float | None = None
+
+
+@dataclass(frozen=True)
+class BoardSpec:
+    """A board: how it is reached, and the state it is asked to be in (None: left as found)."""
+
+    name: str
+    transport: str = "local"
+    address: str | None = None
+    python: str | None = None
+    governor: str | None = None
+    cpus: tuple[int, ...] = ()
+    marker_pin: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One planned measurement. The first meter is the primary one: its total is the run's result."""
+
+    campaign: str
+    bench: str
+    board: BoardSpec
+    meters: tuple[MeterBinding, ...]
+    model: ModelSpec
+    runtime: RuntimeSpec
+    protocol: ProtocolSpec
+    repetition: int
+    seed: int
+    simulated: bool
+    tags: tuple[tuple[str, str], ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def canonical(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, floats as Python's repr."""
+        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def run_id(self) -> str:
+        """`<model>-b<batch>-r<repetition>-<12 hex of the hash>`: unique and readable as a directory name."""
+        digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:12]
+        return f"{self.model.name}-b{self.model.batch}-r{self.repetition}-{digest}"
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RunSpec:
+        """Inverse of `to_json`; raises KeyError or TypeError on data of another form."""
+
+        def pairs(rows: Any) -> tuple[tuple[Any, Any], ...]:
+            return tuple((k, v) for k, v in rows)
+
+        model = dict(data["model"], axes=pairs(data["model"]["axes"]))
+        runtime = dict(data["runtime"], command=tuple(data["runtime"]["command"]))
+        board = dict(data["board"], cpus=tuple(data["board"]["cpus"]))
+        meters = tuple(
+            MeterBinding(
+                **dict(m, rails=pairs(m["rails"]), total_rails=tuple(m["total_rails"]), options=pairs(m["options"]))
+            )
+            for m in data["meters"]
+        )
+        rest = {k: v for k, v in data.items() if k not in ("model", "runtime", "board", "meters", "protocol", "tags")}
+        return cls(
+            model=ModelSpec(**model),
+            runtime=RuntimeSpec(**runtime),
+            board=BoardSpec(**board),
+            meters=meters,
+            protocol=ProtocolSpec(**data["protocol"]),
+            tags=pairs(data["tags"]),
+            **rest,
+        )

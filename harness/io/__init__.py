@@ -1,0 +1,1 @@
+"""Transports that bytes travel on: USB, sysfs, subprocesses."""
