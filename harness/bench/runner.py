@@ -1,0 +1,208 @@
+"""One run: prepare the board, record the meters, let the board work, keep everything raw.
+
+The runner knows ports only. It judges nothing itself: whether power has settled is for the Judge, whether
+the run is valid is for the analysis. Whatever happens, the meters are stopped, the agent is ended, the
+board's settings are put back, and what was measured is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.bench.program import standby_program, start_program
+from harness.bench.recorder import Opener, Recorder, open_recorder
+from harness.core.errors import BenchError
+from harness.core.events import EventStream
+from harness.core.ports import AgentSession, Board, Judge
+from harness.core.spec import MeterBinding, RunSpec
+from harness.core.timeline import Phase
+from harness.core.waiting import NS_PER_S, WaitClock
+from harness.store.layout import stream_path
+from harness.store.run_writer import RunWriter
+
+Outputs = Mapping[str, npt.NDArray[np.generic]]
+OutputsCheck = Callable[[RunSpec, Outputs], Mapping[str, Any]]
+
+PINGS = 50
+IDLE_REFERENCE_S = 1.5  # board without an agent, before the first load: what "settled" is compared with
+TAIL_S = 2.5  # recorded after the last bracket: meters with a pipeline deliver late
+JUDGED_S = 2.0  # how much of the newest power the judge sees
+LOOK_AGAIN_S = 0.25
+
+
+def execute_run(
+    spec: RunSpec,
+    *,
+    root: Path,
+    board: Board,
+    meters: Sequence[tuple[MeterBinding, Opener]],
+    judge: Judge,
+    clock: WaitClock,
+    events: EventStream,
+    check_outputs: OutputsCheck | None = None,
+) -> Path:
+    """Measure `spec` and return the finished run directory under `root`.
+
+    Raises SpecError, DeviceError or TransientError; the directory is then `<run_id>.aborted-<k>` and holds
+    what had been measured, with the reason.
+    """
+    writer = RunWriter.create(root, spec)
+    try:
+        with events.logged_to(writer.path / "events.jsonl"):
+            try:
+                _Run(spec, writer, board, judge, clock, events, check_outputs).measure(meters)
+            except BaseException as error:
+                events.emit("run_aborted", run_id=spec.run_id, reason=_reason(error))
+                raise
+            events.emit("run_measured", run_id=spec.run_id)
+    except BaseException as error:
+        writer.abort(_reason(error))
+        raise
+    return writer.finish()
+
+
+def _reason(error: BaseException) -> str:
+    return error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+
+
+class _Run:
+    """The state of one run while it is measured."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        writer: RunWriter,
+        board: Board,
+        judge: Judge,
+        clock: WaitClock,
+        events: EventStream,
+        check_outputs: OutputsCheck | None,
+    ) -> None:
+        self.spec, self.writer, self.board = spec, writer, board
+        self.judge, self.clock, self.events, self.check_outputs = judge, clock, events, check_outputs
+        self.recorders: list[Recorder] = []
+        self.idle_w: float | None = None
+
+    def measure(self, meters: Sequence[tuple[MeterBinding, Opener]]) -> None:
+        self._clear_the_bench()
+        before = self.board.state()
+        configured = self.board.configure(self.spec)
+        try:
+            with self._recording(meters):
+                self._idle_reference()
+                for start in range(self.spec.protocol.starts):
+                    with self.events.step("start", run_id=self.spec.run_id, start=start):
+                        self._one_start(start)
+                self._wait(TAIL_S)
+            self.writer.put_json(
+                "board_state", {"before": before, "configured": configured, "after": self.board.state()}
+            )
+        finally:
+            restored = self.board.restore()
+            self.events.emit("board_restored", restored=list(restored))
+
+    def _clear_the_bench(self) -> None:
+        """Put back what a crash left changed, and end its agents before they heat the next standby."""
+        restored = self.board.restore()
+        if restored:
+            self.events.emit("board_restored_after_crash", restored=list(restored))
+        orphans = self.board.end_orphans()
+        if orphans:
+            self.events.emit("orphan_agents_ended", pids=list(orphans))
+
+    @contextlib.contextmanager
+    def _recording(self, meters: Sequence[tuple[MeterBinding, Opener]]) -> Iterator[None]:
+        try:
+            for binding, opener in meters:
+                path = stream_path(self.writer.path, binding.name)
+                recorder = open_recorder(binding, opener, path, self.clock)
+                self.recorders.append(recorder)
+                self.events.emit(
+                    "meter_opened", meter=binding.name, model=recorder.info.model, serial=recorder.info.serial,
+                    firmware=recorder.info.firmware, recovered=recorder.recovered,
+                )  # fmt: skip
+                if recorder.recovered:
+                    self.events.emit("meter_found_sampling", meter=binding.name, drained=True)
+            for recorder in self.recorders:
+                recorder.start()
+            yield
+            for (binding, _), recorder in zip(meters, self.recorders, strict=True):
+                self.events.emit("meter_stopped", meter=binding.name, counts=recorder.stop())
+        finally:
+            for recorder in self.recorders:
+                recorder.close()
+
+    def _idle_reference(self) -> None:
+        """Power of the board without an agent: what settling is compared with, never subtracted."""
+        self._wait(IDLE_REFERENCE_S)
+        _, power = self.recorders[0].recent(IDLE_REFERENCE_S)
+        self.idle_w = float(np.median(power)) if len(power) else None
+        self.events.emit("idle_reference", power_w=self.idle_w)
+
+    def _one_start(self, start: int) -> None:
+        protocol = self.spec.protocol
+        session = self.board.start_agent(self.spec, start)
+        try:
+            if start == 0:
+                self.writer.put_json("agent", dict(session.hello()))
+            else:
+                session.hello()
+            self.writer.put_pings(session.clock, session.ping(PINGS))
+            report = session.load(self.spec, start)
+            self.writer.put_timeline(report.timeline)
+            if start == 0:
+                self.writer.put_json("runtime", dict(report.details))
+                self._check_outputs(session)
+                self._settle("before", session)
+                self._perform(session, start, standby_program(Phase.STANDBY_BEFORE, protocol.standby_s))
+            self._perform(session, start, start_program(protocol))
+            if start == protocol.starts - 1:
+                self._settle("after", session)
+                self._perform(session, start, standby_program(Phase.STANDBY_AFTER, protocol.standby_s))
+            self.writer.put_pings(session.clock, session.ping(PINGS))
+        finally:
+            session.close()
+
+    def _check_outputs(self, session: AgentSession) -> None:
+        if self.check_outputs is None:
+            return
+        outputs = session.outputs()
+        verdict = dict(self.check_outputs(self.spec, outputs)) if outputs else None
+        if verdict is not None:
+            self.writer.put_json("outputs_check", verdict)
+            self.events.emit("outputs_checked", **verdict)
+
+    def _perform(self, session: AgentSession, start: int, program: Sequence[Any]) -> None:
+        timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)
+        self.writer.put_timeline(timeline)
+        self._poll()
+
+    def _settle(self, when: str, session: AgentSession) -> None:
+        """Wait until the judge finds the power settled, at least settle_min_s and at most settle_max_s."""
+        protocol = self.spec.protocol
+        begin_ns = self.clock.now_ns()
+        self._wait(protocol.settle_min_s)
+        limit_ns = begin_ns + int(protocol.settle_max_s * NS_PER_S)
+        while True:
+            t_ns, power = self.recorders[0].recent(JUDGED_S)
+            verdict = self.judge.settled(t_ns, power, reference_w=self.idle_w)
+            if verdict.ok or self.clock.now_ns() >= limit_ns:
+                break
+            self._wait(LOOK_AGAIN_S)
+        waited_s = (self.clock.now_ns() - begin_ns) / NS_PER_S
+        self.events.emit("settled", when=when, ok=verdict.ok, reason=verdict.reason, waited_s=waited_s)
+        self.writer.put_json(f"settle_{when}", {"ok": verdict.ok, "reason": verdict.reason, "waited_s": waited_s})
+
+    def _wait(self, seconds: float) -> None:
+        self.clock.sleep_until(self.clock.now_ns() + int(seconds * NS_PER_S))
+        self._poll()
+
+    def _poll(self) -> None:
+        for recorder in self.recorders:
+            recorder.poll()

@@ -1,0 +1,172 @@
+"""The joulebench command. Only signatures live here; every body imports what it needs when it is called.
+
+`joulebench --help` must answer at once, so nothing heavier than typer is imported at the top.
+Exit codes: 0 done, 2 the request is wrong, 3 a device is, 4 something passing, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="joulebench",
+    help="Measures what a neural network costs in joules on a real device, with an error bar.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+boards_app = typer.Typer(help="Boards: what works, what is missing, the command that mends it.", no_args_is_help=True)
+meters_app = typer.Typer(help="Meters: which drivers there are and what is plugged in.", no_args_is_help=True)
+sim_app = typer.Typer(help="The simulated bench: a process of its own that outlives the harness.", no_args_is_help=True)
+app.add_typer(boards_app, name="boards")
+app.add_typer(meters_app, name="meters")
+app.add_typer(sim_app, name="sim")
+
+Campaign = Annotated[Path, typer.Argument(help="Campaign file, such as runs/demo.yaml.")]
+Configs = Annotated[Path | None, typer.Option("--configs", help="Folder of device configurations.")]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of run directories; default: beside the campaign.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")]
+Sim = Annotated[bool, typer.Option("--sim", help="Replace the bench's meters by simulated ones on their real wire.")]
+World = Annotated[
+    str | None,
+    typer.Option("--world", help="World of the simulated bench: a scenario file, or the name of a shipped one."),
+]
+Runs = Annotated[list[str] | None, typer.Argument(help="Run directory, unique prefix of a run id, or `last`.")]
+ShowRun = Annotated[str | None, typer.Argument(help="Run directory, unique prefix of a run id, or `last`.")]
+
+
+@app.command()
+def plan(
+    campaign: Campaign, sim: Sim = False, configs: Configs = None, root: Root = None, as_json: AsJson = False
+) -> None:
+    """Show what a campaign would measure and how long it would take. Touches no hardware."""
+    from harness.cli.measure import plan_campaign
+
+    plan_campaign(campaign, simulated=sim, configs=configs, root=root, as_json=as_json)
+
+
+@app.command()
+def run(
+    campaign: Campaign,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a campaign. The same command again goes on where it stopped; finished runs are never repeated."""
+    from harness.cli.measure import measure_campaign
+
+    measure_campaign(campaign, simulated=sim, world=world, configs=configs, root=root, as_json=as_json)
+
+
+@app.command()
+def show(run: ShowRun = None, root: Root = None, as_json: AsJson = False) -> None:
+    """Show one run's result with its budget, or (without RUN) a table of all runs."""
+    from harness.cli.look import show_all, show_run
+
+    if run is None:
+        show_all(root=root, as_json=as_json)
+    else:
+        show_run(run, root=root, as_json=as_json)
+
+
+@app.command()
+def analyse(
+    runs: Runs = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the stored result instead of replacing it.")
+    ] = False,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse finished runs again from their raw data. Touches no hardware."""
+    from harness.cli.look import analyse_runs
+
+    analyse_runs(runs or ["last"], check=check, root=root, as_json=as_json)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="Run directory, unique prefix of a run id, or `last`.")],
+    output: Annotated[Path, typer.Argument(help="CSV file to write; must not exist.")],
+    meter: Annotated[str | None, typer.Option("--meter", help="Which meter; default: the run's first.")] = None,
+    root: Root = None,
+) -> None:
+    """Write a run's power trace as CSV, units in the column names."""
+    from harness.cli.look import export_run
+
+    export_run(run, output, meter=meter, root=root)
+
+
+@app.command()
+def exam(
+    runs: Runs = None,
+    worlds: Annotated[int, typer.Option("--worlds", help="Examine this many simulated worlds in virtual time.")] = 0,
+    depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the driver).")] = "trace",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first world.")] = 1,
+    world: World = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Grade the pipeline against the rig's hidden truth: finished simulated runs, or many virtual worlds."""
+    from harness.cli.examine import examine_runs, examine_worlds
+
+    if worlds > 0:
+        examine_worlds(worlds, depth=depth, seed=seed, world=world, as_json=as_json)
+    else:
+        examine_runs(runs or [], root=root, as_json=as_json)
+
+
+@boards_app.command("check")
+def boards_check(
+    bench: Annotated[str, typer.Argument(help="Name of a bench, such as demo.")] = "demo",
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what works on a bench's board, what is missing, and the command that mends it."""
+    from harness.cli.look import check_board
+
+    check_board(bench, configs=configs, as_json=as_json)
+
+
+@meters_app.command("list")
+def meters_list(as_json: AsJson = False) -> None:
+    """List the meter drivers and what is plugged in."""
+    from harness.cli.look import list_meters
+
+    list_meters(as_json=as_json)
+
+
+@sim_app.command("status")
+def sim_status(as_json: AsJson = False) -> None:
+    """List the simulated benches that are alive."""
+    from harness.cli.examine import list_benches
+
+    list_benches(as_json=as_json)
+
+
+@sim_app.command("stop")
+def sim_stop() -> None:
+    """End all simulated benches of this user."""
+    from harness.cli.examine import stop_benches
+
+    stop_benches()
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose become one message on standard error and an exit code."""
+    from harness.core.errors import BenchError
+
+    try:
+        app(standalone_mode=True)
+    except BenchError as error:
+        print(f"{error.kind} error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; nothing finished is lost, the same command goes on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,37 @@
+"""Finds meter drivers and simulators by entry point, so that third-party ones are found like our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from harness.core.errors import SpecError
+from harness.core.ports import Meter, MeterRequest
+from harness.core.waiting import WaitClock
+
+METERS = "joulebench.meters"
+SIMULATORS = "joulebench.simulators"
+
+
+def registered(group: str) -> dict[str, EntryPoint]:
+    """All entry points of a group by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def load(group: str, name: str) -> Callable[..., Any]:
+    """The object behind an entry point; SpecError naming those that exist."""
+    points = registered(group)
+    if name not in points:
+        raise SpecError(
+            f"no {group.removeprefix('joulebench.').rstrip('s')} driver named {name!r} is installed",
+            hint=f"use one of {sorted(points)}, or install the package that provides {name!r}",
+        )
+    loaded: Callable[..., Any] = points[name].load()
+    return loaded
+
+
+def open_meter(driver: str, request: MeterRequest, clock: WaitClock) -> Meter:
+    """An unopened meter of the driver `driver`. Module-level, so that a child process can be handed it."""
+    meter: Meter = load(METERS, driver)(request, clock=clock)
+    return meter
