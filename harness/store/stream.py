@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ class StreamReader:
         self.cut_off = False
 
     def __iter__(self) -> Iterator[tuple[pa.RecordBatch, dict[str, Any]]]:
-        with pa.memory_map(str(self.path)) if self.path.stat().st_size else _Empty() as source:
+        with pa.OSFile(str(self.path), "rb") as source:  # not mapped: a file cut short under a map is a SIGBUS
             try:
                 reader = pa.ipc.open_stream(source)
             except (pa.ArrowInvalid, OSError):  # killed before the schema was whole
@@ -72,18 +71,6 @@ class StreamReader:
                     return
                 yield batch, json.loads(metadata[COMPANION])
         self.closed = _ends_properly(self.path)
-
-
-class _Empty:
-    """An empty source, which a memory map cannot be."""
-
-    def __enter__(self) -> pa.BufferReader:
-        return pa.BufferReader(b"")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
 
 def _ends_properly(path: Path) -> bool:
