@@ -15,7 +15,6 @@ from harness.store.manifest import UPGRADERS
 from harness.store.run_reader import RunReader
 from harness.store.run_writer import RunWriter
 
-
 POWER_SUM_W = 7.770346737800002  # of the stored fixture, when it was written
 
 
