@@ -251,7 +251,7 @@ def _record_until_told(binding: MeterBinding, opener: Opener, path: Path, pipe: 
     try:
         info = meter.open()
         live = LivePower(info, live_channel(binding, info))
-        writer = BlockWriter(path, info)
+        record = writer = BlockWriter(path, info)
         pipe.send({"kind": "opened", "info": info, "recovered": meter.recovered})
         if _told(pipe, wait=True) != "start":
             return
@@ -265,15 +265,14 @@ def _record_until_told(binding: MeterBinding, opener: Opener, path: Path, pipe: 
                 return
             for name, count in block.counts.items():
                 counts[name] = counts.get(name, 0) + count
-            writer.append(block)
+            record.append(block)
             t_ns, power_w = live.feed(block)
             pipe.send({"kind": "power", "t_ns": t_ns, "power_w": power_w})
 
         while _told(pipe, wait=False) is None:
             take(meter.step(time.monotonic_ns() + STEP_NS))
         take(meter.stop())
-        writer.close()
-        writer = None
+        record.close()
         pipe.send({"kind": "stopped", "counts": counts})
     except (BrokenPipeError, ConnectionResetError):
         return  # the harness died; `finally` stops the meter, the partial run keeps what was written

@@ -16,6 +16,7 @@ Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 HOST = "host"
+OUTWARD_NS = 1_000_000_000_000  # a chained map gets knots this far outside, from which its end slopes are taken
 
 
 def board_clock(name: str) -> str:
@@ -79,6 +80,8 @@ class ClockMap:
         if other.source != self.target:
             raise ValueError(f"cannot chain {self.source}->{self.target} with {other.source}->{other.target}")
         knots = np.unique(np.concatenate([self.source_ns, self.inverse().apply(other.source_ns)]))
+        # Knots of the two maps may lie a few ns apart at the ends; end slopes must not come from such a pair.
+        knots = np.concatenate([knots[:1] - OUTWARD_NS, knots, knots[-1:] + OUTWARD_NS])
         return ClockMap(
             self.source, other.target, knots, other.apply(self.apply(knots)),
             float(np.hypot(self.residual_ns, other.residual_ns)),
