@@ -1,0 +1,64 @@
+# Two commands matter: `make demo` shows what this is, `make test` shows that it works.
+# Both set themselves up in .venv; the second time they start at once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The first interpreter that is new enough; `make PYTHON=/path/to/python` takes another one.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST_FLAGS ?= -q
+CAMPAIGN ?= runs/demo.yaml
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.core ## measure real networks on a simulated bench: table and pictures, in minutes
+	@echo "== measuring the networks of $(CAMPAIGN) on a simulated bench"
+	@$(BIN)/joulebench run --sim $(CAMPAIGN)
+	@echo "== energy per inference"
+	@$(BIN)/joulebench show $(basename $(CAMPAIGN))
+	@echo "== pictures of the traces"
+	@find $(basename $(CAMPAIGN)) -name 'trace.png' -path '*/derived/*' | sort
+
+test: $(VENV)/.dev ## all tests (PYTEST_FLAGS="-q -k rapl" for some of them)
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.dev ## style, formatting, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## speed and memory; prints tables, judges nothing
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean: ## remove .venv and caches; measured runs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- setting up ------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "joulebench needs Python 3.11 or newer; python3 here is $$(python3 --version 2>&1 || echo missing)." >&2; \
+		echo "  -> install one (Debian: sudo apt install python3 python3-venv) or say: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; fi
+	@echo "== creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "  -> Debian: sudo apt install python3-venv" >&2; exit 1; }
+
+# A stamp file remembers what was installed from; either file newer than it installs again.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing joulebench and what it needs (about a minute, once)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing joulebench with its test tools (about a minute, once)"
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.core
