@@ -1,0 +1,208 @@
+"""Agents on a board, whatever the transport: deploy, start, find again, end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from harness.boards.session import AgentLink, BoardSession
+from harness.core.clock import board_clock
+from harness.core.errors import DeviceError
+from harness.core.ports import CheckItem, LineStream, Transport
+from harness.core.spec import ProtocolSpec, RunSpec
+from harness.models.prepared import PreparedModel
+
+AGENT_FILE = Path(__file__).with_name("agent.py")
+COMMAND_S = 30.0
+ATTACH_WAIT_S = 10.0
+
+
+def owner_record() -> str:
+    """Names this process for ever (node, pid, boot id, start ticks): by it an agent's owner is known to live."""
+    fields = Path("/proc/self/stat").read_bytes().rsplit(b")", 1)[1].split()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return json.dumps({"node": platform.node(), "pid": os.getpid(), "identity": [boot, int(fields[19])]})
+
+
+def lease_s(protocol: ProtocolSpec) -> float:
+    """How long an agent of this protocol may go unspoken to: any pause of a healthy run fits, twice."""
+    brackets = 2 * protocol.standby_s + 2 * protocol.settle_max_s
+    return 300.0 + 2.0 * (brackets + protocol.warm_up_s + protocol.measure_s)
+
+
+class AgentHost:
+    """Deploys the agent below `root` on the board and starts sessions.
+
+    `models` prepares a RunSpec's model files on the host; `root`: absolute directory on the board;
+    `python`: its interpreter. Files go to `<root>/files` by content, each agent lives in `<root>/agents/<id>`.
+    """
+
+    def __init__(
+        self, transport: Transport, root: str, models: Callable[[RunSpec], PreparedModel], *, board: str, python: str
+    ) -> None:
+        self._transport, self._models, self._board, self._python = transport, models, board, python
+        self._root = PurePosixPath(root)
+        self._agents = self._root / "agents"
+        self._deployed: set[str] = set()
+        self._sessions: list[BoardSession] = []
+
+    def start(self, spec: RunSpec, start: int) -> BoardSession:
+        """A new agent process with nothing loaded. Errors: DeviceError (pin, Python), TransientError."""
+        script = self._deploy_agent()
+        token = secrets.token_hex(8)
+        directory = self._agents / f"{start}-{token}"
+        self._command("mkdir", "-p", str(directory))
+        python = spec.board.python or self._python
+        argv = [
+            python, "-u", script, "serve", "--dir", str(directory), "--token", token,
+            "--owner", owner_record(), "--lease-s", repr(lease_s(spec.protocol)),
+        ]  # fmt: skip
+        if spec.board.marker_pin:
+            argv += ["--pin", spec.board.marker_pin]
+        if spec.board.cpus:
+            argv += ["--cpus", ",".join(str(cpu) for cpu in spec.board.cpus)]
+        log = str(directory / "agent.log")
+        self._transport.spawn(argv, log=log, env={})
+
+        def connect() -> LineStream:
+            attach = [python, "-u", script, "attach", str(directory), "--wait-s", repr(ATTACH_WAIT_S)]
+            return self._transport.stream(attach)
+
+        def end() -> None:
+            self._end(directory)
+
+        link = AgentLink(connect, board=self._board, last_words=lambda: self._tail(log))
+        session = BoardSession(
+            link, board=self._board, clock=board_clock(self._board), token=token, load_job=self._load_job, on_close=end
+        )
+        try:
+            session.hello()
+        except BaseException:
+            session.close()
+            raise
+        self._sessions.append(session)
+        return session
+
+    def end_orphans(self) -> tuple[int, ...]:
+        """Pids of agents below the root that were ended: their owner is gone, or is this process.
+
+        DeviceError when another live process uses the board.
+        """
+        self._deployed.clear()  # somebody may have cleaned up
+        script = self._deploy_agent()
+        self._command("mkdir", "-p", str(self._agents))
+        report = json.loads(
+            self._command(self._python, script, "end", str(self._agents), "--owner", owner_record()).splitlines()[-1]
+        )
+        if report["in_use"]:
+            other = report["in_use"][0]
+            raise DeviceError(
+                f"board {self._board} is in use by process {other['owner']} (its agent is process {other['pid']})",
+                hint=f"wait for it to end, or end it: kill {other['owner']}",
+            )
+        return tuple(report["ended"])
+
+    def check(self, spec: RunSpec | None) -> tuple[CheckItem, ...]:
+        """Can an agent run here: Python, the runtime, the directory, the marker pin."""
+        python = (spec.board.python if spec else None) or self._python
+        items = [self._check_python(python), self._check_directory()]
+        if spec is None or spec.runtime.name == "onnxruntime":
+            items.append(self._check_module(python, "onnxruntime"))
+        if spec and spec.runtime.name == "command":
+            items.append(self._check_program(spec.runtime.command[0] if spec.runtime.command else ""))
+        if spec and spec.board.marker_pin:
+            pin = spec.board.marker_pin
+            there = self._transport.run(["test", "-w", pin], timeout_s=COMMAND_S).status == 0
+            mend = "" if there else f"ls -l {pin}  # must exist and be writable"
+            items.append(CheckItem("marker pin", there, pin if there else f"{pin} is not writable", mend))
+        return tuple(items)
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+        self._sessions.clear()
+
+    def _check_python(self, python: str) -> CheckItem:
+        try:
+            script = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
+            done = self._transport.run([python, "-c", script], timeout_s=COMMAND_S)
+        except DeviceError as error:
+            return CheckItem("python", False, error.message, "set board.python to the path of Python >= 3.6")
+        found = done.stdout.strip()
+        ok = done.status == 0 and tuple(int(part) for part in found.split(".")) >= (3, 6)
+        return CheckItem("python", ok, f"{python} {found}", "" if ok else "set board.python to Python >= 3.6")
+
+    def _check_module(self, python: str, module: str) -> CheckItem:
+        mend = f"{python} -m pip install {module}"
+        try:
+            script = f"import {module}; print({module}.__version__)"
+            done = self._transport.run([python, "-c", script], timeout_s=COMMAND_S)
+        except DeviceError as error:
+            return CheckItem(module, False, error.message, mend)
+        if done.status != 0:
+            return CheckItem(module, False, (done.stderr.strip().splitlines() or ["not importable"])[-1], mend)
+        return CheckItem(module, True, done.stdout.strip().splitlines()[-1])
+
+    def _check_program(self, program: str) -> CheckItem:
+        done = self._transport.run(["sh", "-c", 'command -v -- "$1"', "sh", program], timeout_s=COMMAND_S)
+        ok = done.status == 0
+        found = done.stdout.strip() if ok else f"{program!r} is not found"
+        return CheckItem("command", ok, found, "" if ok else "give the command's absolute path on the board")
+
+    def _check_directory(self) -> CheckItem:
+        script = 'mkdir -p "$1" && test -w "$1" && df -Pk "$1" | tail -n 1'
+        done = self._transport.run(["sh", "-c", script, "sh", str(self._root)], timeout_s=COMMAND_S)
+        if done.status != 0:
+            return CheckItem("directory", False, f"{self._root} is not writable", f"ls -ld {self._root}")
+        free_mib = int(done.stdout.split()[3]) // 1024
+        return CheckItem("directory", True, f"{self._root}, {free_mib} MiB free")
+
+    def _load_job(self, spec: RunSpec) -> Mapping[str, Any]:
+        prepared = self._models(spec)
+        inputs = self._put(prepared.inputs_path, f"{prepared.inputs_sha256}.npz") if prepared.inputs_path else None
+        return {
+            "job": "load",
+            "name": spec.model.name,
+            "batch": spec.model.batch,
+            "model": self._put(prepared.path, f"{prepared.sha256}{prepared.path.suffix}"),
+            "inputs": inputs,
+            "runtime": asdict(spec.runtime),
+        }
+
+    def _deploy_agent(self) -> str:
+        return self._put(AGENT_FILE, f"agent-{_short_hash(AGENT_FILE)}.py")
+
+    def _put(self, local: Path, name: str) -> str:
+        remote = str(self._root / "files" / name)
+        if remote not in self._deployed:
+            self._transport.put(local, remote)
+            self._deployed.add(remote)
+        return remote
+
+    def _command(self, *argv: str) -> str:
+        done = self._transport.run(argv, timeout_s=COMMAND_S)
+        if done.status != 0:
+            raise DeviceError(f"board {self._board}: {argv[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def _tail(self, path: str) -> str:
+        done = self._transport.run(["tail", "-c", "400", path], timeout_s=COMMAND_S)
+        return done.stdout.strip() if done.status == 0 else ""
+
+    def _end(self, directory: PurePosixPath) -> None:
+        """Make sure that the agent of `directory` is gone, then remove what it left."""
+        with contextlib.suppress(DeviceError):
+            self._command(self._python, self._deploy_agent(), "end", str(directory), "--owner", owner_record())
+            self._command("rm", "-rf", str(directory))
+
+
+def _short_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
