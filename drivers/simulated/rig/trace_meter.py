@@ -1,0 +1,128 @@
+"""TraceMeter: a generic streaming meter in virtual time, straight from a front, for campaigns of many worlds.
+
+It speaks no wire protocol; what it hands on has the form of any streaming meter's blocks: 16-bit raw
+integers with a calibration, lost samples as gaps, anchors whose host time is late by the transport.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from drivers.simulated.rig.front import FrontSpec, StreamingFront
+from drivers.simulated.rig.rig import Rig
+from harness.core.clock import Int64Array, meter_clock
+from harness.core.trace import (
+    Accuracy,
+    Block,
+    CalibrationPiece,
+    ChannelSpec,
+    ColumnSpec,
+    Gap,
+    MeterInfo,
+    Reading,
+    ReadingKind,
+)
+from harness.core.waiting import WaitClock
+
+SCALE_A, OFFSET_RAW = 1.6e-4, 1000.0
+SCALE_V = 2.5e-4
+_ANCHOR_NS = 20_000_000
+
+
+class TraceMeter:
+    """Implements StreamingMeter on a virtual clock. `name` selects its draw of imperfections."""
+
+    buffer_s = 1.0
+
+    def __init__(self, rig: Rig, name: str, *, clock: WaitClock, spec: FrontSpec | None = None) -> None:
+        self._rig, self._name, self._clock = rig, name, clock
+        self._spec = spec if spec is not None else FrontSpec()
+        self._front: StreamingFront | None = None
+        self._rng = np.random.default_rng([rig.world.seed, *name.encode(), 3])
+        self._first_block = True
+
+    @property
+    def recovered(self) -> bool:
+        return False
+
+    def open(self) -> MeterInfo:
+        spec = self._spec
+        reading = Reading(ReadingKind.MEAN, spec.period_ns, spec.period_ns)
+        accuracy = Accuracy(spec.gain_rel, spec.offset_w, noise_w=0.01, source="rig: limits of the simulated front")
+        full_w = spec.full_scale_a * self._rig.world.supply.voltage_v
+        channel = ChannelSpec("main", "power_w", ("current", "voltage"), reading, accuracy, max_power_w=full_w)
+        serial = f"trace-{self._name}"
+        return MeterInfo(
+            "trace", "rig trace meter", serial, "1", meter_clock(serial),
+            (ColumnSpec("current", "A"), ColumnSpec("voltage", "V")), (channel,),
+            simulated=True,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        self._front = StreamingFront(self._rig, self._name, start_ns=self._clock.now_ns(), spec=self._spec)
+        self._first_block = True
+
+    def step(self, until_ns: int) -> Block | None:
+        if self._front is None:
+            return None
+        first = self._front.slot
+        current, voltage = self._front.take(until_ns)
+        if len(current) == 0:
+            return None
+        t_ns = (first + 1 + np.arange(len(current), dtype=np.int64)) * self._spec.period_ns
+        columns = {
+            "current": np.clip(np.rint(current / SCALE_A + OFFSET_RAW), 0, 65535).astype(np.uint16),
+            "voltage": np.clip(np.rint(voltage / SCALE_V), 0, 65535).astype(np.uint16),
+        }
+        kept, gaps = self._losses(t_ns)
+        calibration: tuple[CalibrationPiece, ...] = ()
+        if self._first_block:
+            calibration = (
+                CalibrationPiece(0, "current", 0, SCALE_A, OFFSET_RAW),
+                CalibrationPiece(0, "voltage", 0, SCALE_V, 0.0),
+            )
+            self._first_block = False
+        lost = int(np.count_nonzero(~kept))
+        return Block(
+            t_ns[kept], {k: v[kept] for k, v in columns.items()}, calibration, gaps, self._anchors(t_ns, until_ns),
+            {"lost": lost} if lost else {},
+        )  # fmt: skip
+
+    def _losses(self, t_ns: Int64Array) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.bool_]], list[Gap]]:
+        """Which rows survive, and the gaps between them; bursts of 1-30 readings are lost."""
+        kept = np.ones(len(t_ns), bool)
+        gaps: list[Gap] = []
+        p = self._front.world.loss_p if self._front is not None else 0.0
+        bursts = self._rng.poisson(p * len(t_ns))
+        last = 0
+        for begin in np.sort(self._rng.integers(1, max(2, len(t_ns) - 31), bursts)).tolist():
+            if begin <= last or begin >= len(t_ns):
+                continue
+            end = min(len(t_ns), begin + int(self._rng.integers(1, 31)))
+            kept[begin:end] = False
+            gaps.append(Gap(int(t_ns[begin - 1]), int(t_ns[end - 1]), end - begin, "lost on the way"))
+            last = end
+        return kept, gaps
+
+    def _anchors(self, t_ns: Int64Array, until_ns: int) -> Int64Array:
+        """(A, 2) pairs (meter time, host arrival); arrival is never before the reading was made."""
+        assert self._front is not None
+        world = self._front.world
+        every = max(1, _ANCHOR_NS // self._spec.period_ns)
+        meter_ns = t_ns[every - 1 :: every] if len(t_ns) >= every else t_ns[-1:]
+        true_ns = self._front.clock.host_ns(meter_ns.astype(np.float64))
+        n = len(meter_ns)
+        delay_s = 2e-4 + world.burst_s * self._rng.random(n)
+        delay_s += np.where(self._rng.random(n) < world.late_burst_p, world.late_burst_s, 0.0)
+        host_ns = np.rint(true_ns + delay_s * 1e9).astype(np.int64)
+        return np.stack([meter_ns, host_ns], 1)
+
+    def stop(self) -> Block | None:
+        block = self.step(self._clock.now_ns())
+        self.close()
+        return block
+
+    def close(self) -> None:
+        if self._front is not None:
+            self._front.close()
+            self._front = None

@@ -1,0 +1,212 @@
+"""A board in virtual time: it carries out the agent's programs with the world's durations and feeds the rig.
+
+The edges of a whole program are laid before time passes over it; then the clock moves to its end, and
+the meters are stepped on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.simulated.rig.clocks import NS, BoardClock
+from drivers.simulated.rig.durations import Durations
+from drivers.simulated.rig.physics_load import Kind
+from drivers.simulated.rig.rig import Rig
+from harness.core.clock import Int64Array, board_clock
+from harness.core.errors import SpecError
+from harness.core.ports import AgentSession, CheckItem, LoadReport, Step
+from harness.core.spec import RunSpec
+from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
+from harness.core.waiting import WaitClock
+
+Outputs = Mapping[str, npt.NDArray[np.generic]]
+_START_S = 0.4  # a process start: interpreter, runtime
+_LOAD_S = 0.25
+_EMPTY = np.empty(0, np.int64)
+
+
+class VirtualBoard:
+    """Board port. `outputs`: what the agent's output check should see (none by default: no model runs)."""
+
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        clock: WaitClock,
+        name: str = "virtual",
+        outputs: Callable[[RunSpec], Outputs] | None = None,
+    ) -> None:
+        self.rig, self.host = rig, clock
+        self.name = name
+        self.clock = board_clock(name)
+        self.board_clock = BoardClock.of(rig.world.board, clock.now_ns())
+        self.make_outputs = outputs
+
+    def check(self, spec: RunSpec | None = None) -> Sequence[CheckItem]:
+        return (CheckItem("virtual board", ok=True, found=f"world {self.rig.world.seed}"),)
+
+    def state(self) -> Mapping[str, Any]:
+        return {"virtual": True}
+
+    def configure(self, spec: RunSpec) -> Mapping[str, Any]:
+        return {}
+
+    def restore(self) -> Sequence[str]:
+        return ()
+
+    def end_orphans(self) -> Sequence[int]:
+        return ()
+
+    def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
+        self.host.sleep_until(self.host.now_ns() + int(_START_S * NS))
+        return VirtualAgent(self)
+
+    def close(self) -> None:
+        pass
+
+
+class VirtualAgent:
+    """One agent process on a VirtualBoard: AgentSession in virtual time."""
+
+    def __init__(self, board: VirtualBoard) -> None:
+        self._board = board
+        self._rig = board.rig
+        self._spec: RunSpec | None = None
+        self._durations: Durations | None = None
+        seed = [self._rig.world.seed, 41, board.host.now_ns() // NS]
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def clock(self) -> str:
+        return self._board.clock
+
+    def hello(self) -> Mapping[str, Any]:
+        return {"agent": "virtual", "python": "none", "pid": 0, "machine": self._board.name}
+
+    def ping(self, count: int) -> Int64Array:
+        """(count, 3) host before, board, host after; the answer is late on one side, by chance on either."""
+        rows = []
+        for _ in range(count):
+            before = self._board.host.now_ns()
+            delays = 5e-5 + self._rig.world.board.ping_s * self._rng.exponential(size=2)
+            middle, after = before + np.rint(np.cumsum(delays) * NS).astype(np.int64)
+            board = int(self._board.board_clock.stamp(np.array([middle]))[0])
+            rows.append((before, board, int(after)))
+            self._board.host.sleep_until(int(after))
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    def load(self, spec: RunSpec, start: int) -> LoadReport:
+        now = self._board.host.now_ns()
+        self._spec = spec
+        work = self._rig.announce(spec.to_json())
+        self._rig.begin_process(now)
+        self._durations = Durations(self._rig.world.board, work.time_s, self._rng)
+        begin, end = np.array([now + 1_000_000]), np.array([now + int(_LOAD_S * NS)])
+        self._rig.stretches(begin, end, Kind.FLAT)
+        self._rig.expect_duration(self._durations.mean_s * NS)
+        self._board.host.sleep_until(int(end[0]) + 1_000_000)
+        made = _Laid(self._board.board_clock, start)
+        made.span(Phase.LOAD, int(begin[0]), int(end[0]), begin, end)
+        return LoadReport({"runtime": "virtual", "version": "0", "model": spec.model.name}, made.timeline(self.clock))
+
+    def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline:
+        """Carry out the steps without a break; returns spans and stamps on the board's clock."""
+        if self._durations is None or self._spec is None:
+            raise SpecError("the virtual agent has no model loaded", hint="call load first")
+        rng = np.random.default_rng([seed, start, self._rig.world.seed])
+        made = _Laid(self._board.board_clock, start)
+        t = self._board.host.now_ns() + 200_000
+        for step in program:
+            begin, end, t_next = self._step(step, t, rng)
+            kind = Kind.CHIP if step.op == "marker" else Kind.INFERENCE
+            self._rig.stretches(begin, end, kind)
+            made.span(step.phase, t, t_next, begin, end)
+            t = t_next
+        self._board.host.sleep_until(t + 500_000)
+        return made.timeline(self.clock)
+
+    def _step(self, step: Step, t: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array, int]:
+        """Host times of the busy stretches of one step that begins at `t`, and when it ends."""
+        if step.op == "idle":
+            return _EMPTY, _EMPTY, t + round((step.seconds + float(self._overshoot(1)[0])) * NS)
+        if step.op == "marker":
+            grid = t + np.arange(len(step.bits) + 1, dtype=np.int64) * round(step.chip_s * NS)
+            begin = grid[:-1] + np.rint(3e-6 * rng.exponential(size=len(step.bits)) * NS).astype(np.int64)
+            late = np.rint(self._overshoot(len(step.bits)) * NS).astype(np.int64)
+            asleep = np.array([False, *(bit == "0" for bit in step.bits[:-1])])
+            begin[1:] += np.where(asleep[1:], late[:-1], 0)
+            ones = np.array([bit == "1" for bit in step.bits])
+            return begin[ones], grid[1:][ones], int(grid[-1])
+        if step.op != "infer":
+            raise SpecError(f"unknown step {step.op!r}; known: infer, idle, marker")
+        return self._infer(step, t, rng)
+
+    def _infer(self, step: Step, t: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array, int]:
+        assert self._durations is not None
+        overhead_s = self._rig.world.board.overhead_s
+        begins, ends = [], []
+        left_s, count, at = step.seconds, step.count, t
+        while (count > 0) if count is not None else (left_s > 0):
+            mean_s = self._durations.mean_s + overhead_s + (step.pause_min_s + step.pause_max_s) / 2
+            n = max(1, math.ceil(min(1.0, left_s) / mean_s)) if count is None else min(count, math.ceil(1 / mean_s))
+            busy = self._durations.draw(n)
+            pause = overhead_s * 1.3 ** rng.standard_normal(n)
+            if step.pause_max_s > 0:
+                pause += rng.uniform(step.pause_min_s, step.pause_max_s, n) + self._overshoot(n)
+            cycle = np.rint((busy + pause) * NS).astype(np.int64)
+            begin = at + np.cumsum(cycle) - cycle
+            end = begin + np.rint(busy * NS).astype(np.int64)
+            if count is None:
+                inside = begin - t < round(step.seconds * NS)
+                begin, end, cycle = begin[inside], end[inside], cycle[inside]
+            begins.append(begin)
+            ends.append(end)
+            at = int(begin[-1] + cycle[-1]) if len(begin) else at
+            left_s = step.seconds - (at - t) / NS if len(begin) == n else 0.0
+            count = None if count is None else count - n
+        if not begins:
+            return _EMPTY, _EMPTY, t
+        return np.concatenate(begins), np.concatenate(ends), at
+
+    def _overshoot(self, n: int) -> npt.NDArray[np.float64]:
+        """How much longer than asked a sleep lasts, s."""
+        w = self._rig.world.board
+        late = w.overshoot_s * w.overshoot_factor ** self._rng.standard_normal(n)
+        return late + np.where(self._rng.random(n) < w.long_overshoot_p, self._rng.uniform(0.001, 0.01, n), 0.0)
+
+    def outputs(self) -> Outputs:
+        make = self._board.make_outputs
+        return make(self._spec) if make is not None and self._spec is not None else {}
+
+    def close(self) -> None:
+        self._board.host.sleep_until(self._board.host.now_ns() + 20_000_000)
+
+
+class _Laid:
+    """Collects spans and stretches of one call and stamps them on the board's clock."""
+
+    def __init__(self, clock: BoardClock, start: int) -> None:
+        self._clock, self._start = clock, start
+        self._spans: list[Span] = []
+        self._rows: list[tuple[Phase, Int64Array, Int64Array]] = []
+
+    def span(self, phase: Phase, begin_ns: int, end_ns: int, begins: Int64Array, ends: Int64Array) -> None:
+        edges = self._clock.stamp(np.array([begin_ns, end_ns]))
+        self._spans.append(Span(self._start, phase, int(edges[0]), int(edges[1])))
+        self._rows.append((phase, self._clock.stamp(begins), self._clock.stamp(ends)))
+
+    def timeline(self, clock: str) -> Timeline:
+        phase = np.concatenate([np.full(len(b), PHASE_CODE[p], np.int64) for p, b, _ in self._rows])
+        return Timeline(
+            clock,
+            tuple(self._spans),
+            np.full(len(phase), self._start, np.int64),
+            phase,
+            np.concatenate([b for _, b, _ in self._rows]),
+            np.concatenate([e for _, _, e in self._rows]),
+        )

@@ -1,0 +1,85 @@
+"""What one inference of a model draws: mean power and its course over the layers, derived without running it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from drivers.simulated.rig.world import World
+from harness.core.clock import FloatArray
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`dynamic_w`: mean power above standby during an inference; the course over its layers is relative.
+
+    `share`: (L+1,) knots 0..1 of the inference's duration; `cumulative`: (L+1,) share of its energy up to
+    there; power between knots is constant and its mean over the inference is 1. `time_s`: typical duration
+    (used in virtual time only). `chip_s`: length of a marker's chip, 0 if unknown.
+    """
+
+    name: str
+    dynamic_w: float
+    share: FloatArray
+    cumulative: FloatArray
+    time_s: float
+    chip_s: float = 0.0
+
+    @property
+    def first(self) -> float:
+        """Relative power of the first layer."""
+        return float(self.cumulative[1] / self.share[1])
+
+    @property
+    def last(self) -> float:
+        return float((1 - self.cumulative[-2]) / (1 - self.share[-2]))
+
+    @property
+    def lowest(self) -> float:
+        return float(np.min(np.diff(self.cumulative) / np.diff(self.share)))
+
+
+def _rng(world: World, *words: str) -> np.random.Generator:
+    digest = hashlib.sha256("\0".join(words).encode()).digest()
+    return np.random.default_rng([world.seed, *np.frombuffer(digest[:16], np.uint32)])
+
+
+def _rising(parts: FloatArray) -> FloatArray:
+    knots = np.concatenate([[0.0], np.cumsum(parts)])
+    knots /= knots[-1]
+    return knots
+
+
+def workload(world: World, spec: dict[str, Any] | None) -> Workload:
+    """The workload of a RunSpec in JSON form (`RunSpec.to_json()`); None: some load, before anything is announced.
+
+    Mean power and layers depend on the model's bytes and settings and on the world, on nothing else. Layer
+    powers are log-normal, layer durations exponential (a few long layers carry most of the time).
+    """
+    model = (spec or {}).get("model") or {"name": "unannounced"}
+    runtime = (spec or {}).get("runtime") or {}
+    identity = [str(model.get("sha256") or model.get("name")), str(model.get("source", ""))]
+    rng = _rng(world, *identity)
+    layers = int(rng.integers(6, 40))
+    share = rng.exponential(size=layers) + 0.02
+    power = np.exp(world.load.layer_sd * rng.standard_normal(layers))
+    scale = world.load.model_spread ** rng.standard_normal()
+    time_s = world.board.inference_s * world.load.model_spread ** rng.standard_normal()
+    settings = json.dumps([model.get("batch", 1), runtime], sort_keys=True)
+    scale *= world.load.model_spread ** (0.2 * _rng(world, *identity, settings).standard_normal())  # batch, threads
+    time_s *= math.sqrt(max(1, int(model.get("batch", 1))))
+    energy = share * power
+    protocol = (spec or {}).get("protocol") or {}
+    return Workload(
+        str(model.get("name", "?")),
+        world.load.dynamic_w * scale,
+        _rising(share),
+        _rising(energy),
+        time_s,
+        float(protocol.get("marker_chip_s") or 0.0),
+    )

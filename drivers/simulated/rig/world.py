@@ -1,0 +1,182 @@
+"""A World: one draw of every imperfection of a simulated bench, frozen and reproducible from its seed.
+
+Field names are the keys of the world files; what each means stands in device_configs/worlds/default.yaml
+and docs/rig.md. Nothing but the rig and the examiner may see a World.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from drivers.simulated.rig.ranges import Ranges, load_ranges
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LoadWorld:
+    """What the silicon draws above standby, and how it moves between work, gap and rest."""
+
+    dynamic_w: float
+    model_spread: float
+    layer_sd: float
+    gap_over_active: float
+    hold_s: float
+    rise_s: float
+    fall_s: float
+    gap_gain: float
+    gap_gain_tau_s: float
+    onset_lag_s: float
+    onset_lag_factor: float
+    late_end_s: float
+    instance_sd: float
+    start_sd: float
+    spin_factor: float
+
+
+@dataclass(frozen=True)
+class StandbyWorld:
+    """Active idle: the model is loaded, nothing runs but the system's daemons."""
+
+    idle_w: float
+    ambient_w_rel: float
+    ambient_period_s: float
+    daemon_rate_hz: float
+    daemon_s: float
+    daemon_w: float
+    tick_w: float
+    tick_s: float
+    minute_w: float
+    minute_s: float
+    writeback_w: float
+    writeback_after_s: float
+    writeback_s: float
+    context_w: float
+    context_tau_s: float
+    resident_w: float
+    ripple_rel: float
+    ripple_hz: float
+
+
+@dataclass(frozen=True)
+class HeatWorld:
+    """Die and board warm up under load, and leakage with them."""
+
+    rise_k: float
+    die_share: float
+    die_tau_s: float
+    board_tau_s: float
+    leak_share: float
+    leak_rel_per_k: float
+
+
+@dataclass(frozen=True)
+class SupplyWorld:
+    """Between the load and the meter's terminals, and the rig's own hidden latency."""
+
+    filter_tau_s: float
+    filter_q: float
+    lead_ohm: float
+    source_ohm: float
+    voltage_v: float
+    latency_s: float
+
+
+@dataclass(frozen=True)
+class MeterWorld:
+    """One meter's own imperfections."""
+
+    gain_over_spec: float
+    range_step: float
+    zero_over_spec: float
+    zero_wander_rel: float
+    noise_rel: float
+    shunt_heat_rel: float
+    shunt_tau_s: float
+    nonlinear_rel: float
+    clip_over_active: float
+    aperture: float
+    clock_limit: float
+    clock_rate: float
+    clock_curve: float
+    clock_tau_s: float
+    burst_s: float
+    late_burst_p: float
+    late_burst_s: float
+    loss_p: float
+
+
+@dataclass(frozen=True)
+class BoardWorld:
+    """The virtual board: its clock, its link, and when it really runs."""
+
+    clock_offset_s: float
+    clock_rate: float
+    slew_rate: float
+    slew_after_s: float
+    slew_s: float
+    ping_s: float
+    inference_s: float
+    time_cv: float
+    outlier_p: float
+    outlier_factor: float
+    slow_mode: float
+    slow_mode_per_min: float
+    fast_mode_per_min: float
+    overhead_s: float
+    overshoot_s: float
+    overshoot_factor: float
+    long_overshoot_p: float
+
+
+def _drawn(kind: type[T], ranges: Ranges, group: str, seed: int, stream: str = "") -> T:
+    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: ranges.draw(group, name, seed=seed, stream=stream) for name in names})
+
+
+@dataclass(frozen=True)
+class World:
+    """One draw of imperfections. `meter(name)` draws those of a meter, the same ones at every call."""
+
+    seed: int
+    ranges: Ranges
+    load: LoadWorld
+    standby: StandbyWorld
+    heat: HeatWorld
+    supply: SupplyWorld
+    board: BoardWorld
+
+    def meter(self, name: str) -> MeterWorld:
+        return _drawn(MeterWorld, self.ranges, "meter", self.seed, name)
+
+    def to_json(self) -> dict[str, Any]:
+        groups = ("load", "standby", "heat", "supply", "board")
+        return {
+            "seed": self.seed,
+            "file": self.ranges.name,
+            **{group: dataclasses.asdict(getattr(self, group)) for group in groups},
+        }
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of all ranges and the seed: equal worlds, equal digests."""
+        text = json.dumps([self.seed, {g: dict(v) for g, v in self.ranges.groups.items()}], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def draw(seed: int, ranges: Ranges | None = None) -> World:
+    """Draw a world. `ranges`: from `load_ranges`; None means the shipped default."""
+    ranges = load_ranges() if ranges is None else ranges
+    return World(
+        seed,
+        ranges,
+        _drawn(LoadWorld, ranges, "load", seed),
+        _drawn(StandbyWorld, ranges, "standby", seed),
+        _drawn(HeatWorld, ranges, "heat", seed),
+        _drawn(SupplyWorld, ranges, "supply", seed),
+        _drawn(BoardWorld, ranges, "board", seed),
+    )
