@@ -1,0 +1,276 @@
+"""Sample packets -> blocks: pure, vectorised over a batch of packets, no transport and no clock of its own.
+
+Time. The unit sends no stamps, it fills slots of 200 us. Every slot counts: measurements, calibration
+samples, invalid samples and the samples it says it dropped. Reading i ends at (slot + 1) * 200 us. A
+calibration or invalid sample leaves a hole of one period in `t_ns` (no Gap object: there are thousands);
+lost samples are a Gap.
+
+Loss. `droppedCount` rises by what the unit dropped; a jump of the 4-bit sequence means packets lost
+between unit and host, whose samples can only be estimated (1 to 3 each; here as many as in the packets
+around), so that Gap says lost = -1. What a unit drops is placed before the packet that first shows it. After a loss
+longer than the unit's FIFO, up to 16 measurements of that FIFO may be older than the loss: these are withdrawn
+(`unplaced_samples`) rather than dated wrongly.
+
+Before the rings of a channel are full its rows come out without calibration and read NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from drivers.monsoon.calibration import Calibration, RangeScales
+from drivers.monsoon.fields import (
+    AT_VOLTAGE_BIT,
+    CHANNELS,
+    FIFO_DEPTH,
+    HEADER,
+    HEADER_BYTES,
+    MAX_OBS,
+    MEASUREMENT,
+    OBS_BYTES,
+    OVERCURRENT_BIT,
+    PERIOD_NS,
+    SEQUENCE_MASK,
+    TYPE_MASK,
+    VOLT_PER_COUNT,
+    SampleType,
+)
+from harness.core.clock import Int64Array
+from harness.core.trace import Block, CalibrationPiece, Gap, IntColumn
+
+BoolArray = npt.NDArray[np.bool_]
+Observations = npt.NDArray[np.void]  # of dtype MEASUREMENT
+FULL_SCALE = 65_535
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """`block` without anchors; for each packet (K,) the end of its newest slot, and whether it was well formed."""
+
+    block: Block
+    packet_end_ns: Int64Array
+    well_formed: BoolArray
+    overcurrent: bool
+
+
+@dataclass(frozen=True)
+class _Packets:
+    """Headers of the well-formed packets of a batch (columns of equal length), and where each lies in slots."""
+
+    flags: Int64Array
+    obs: Int64Array  # as the header says
+    usable: Int64Array  # complete within the packet
+    dropped: Int64Array  # samples lost in the unit since the packet before
+    missing: Int64Array  # packets lost on the way since the packet before
+    estimate: Int64Array  # samples in those
+    before_slot: Int64Array  # end of the packet before
+    first_slot: Int64Array
+    end_slot: Int64Array
+
+
+class PacketDecoder:
+    """State that passes from batch to batch: slot count, counters, calibration rings.
+
+    `channels`: names of `CHANNELS`; `aux_signed`: read the aux words as s16 (manual) instead of u16 (code);
+    `first_slot`: where this start of sampling lies on the meter's clock.
+    """
+
+    def __init__(
+        self, channels: Sequence[str], scales: RangeScales, *, aux_signed: bool = False, first_slot: int = 0
+    ) -> None:
+        self.channels = tuple(channels)
+        self.calibration = Calibration(self.channels, scales)
+        self.slots = first_slot
+        self._aux_signed = aux_signed
+        self._before: tuple[int, int, int] | None = None  # counter, sequence, obs of the packet before
+        self._unplaced = 0  # observations still to be withdrawn
+        self._fresh: set[str] = set()  # channels whose calibration changed since their last row
+        self._told = False  # the constant voltage pieces have been handed on
+
+    def decode(self, slots: npt.NDArray[np.uint8], lengths: npt.ArrayLike) -> Decoded:
+        """(K, 64) uint8 and lengths (K,) -> what they hold, whatever the bytes are.
+
+        Raises DeviceError only for calibration samples that cannot be used.
+        """
+        complete = (np.asarray(lengths, np.int64) - HEADER_BYTES) // OBS_BYTES
+        well_formed = (complete >= 0) & (slots[:, 3] >= 1) & (slots[:, 3] <= MAX_OBS)
+        kept = slots[well_formed]
+        packets = self._place(kept, complete[well_formed])
+        present = np.arange(MAX_OBS) < packets.usable[:, None]
+        slot = (packets.first_slot[:, None] + np.arange(MAX_OBS))[present]
+        body = kept[:, HEADER_BYTES : HEADER_BYTES + MAX_OBS * OBS_BYTES].reshape(-1, MAX_OBS, OBS_BYTES)[present]
+        obs: Observations = np.ascontiguousarray(body).view(MEASUREMENT)[:, 0]
+        kind = obs["main_gain"] & TYPE_MASK
+        unplaced = self._withdraw(packets, len(obs))
+        row = (kind == SampleType.MEASUREMENT) & ~unplaced
+
+        columns, saturated = self._columns(obs[row])
+        calibration, uncalibrated = self._calibrate(obs, kind, row)
+        counts = {
+            "malformed_packets": np.count_nonzero(~well_formed),
+            "short_packets": np.count_nonzero(packets.usable < packets.obs),
+            "missing_packets": packets.missing.sum(),
+            "missing_samples_estimated": packets.estimate.sum(),
+            "dropped_samples": packets.dropped.sum() + (packets.obs - packets.usable).sum(),
+            "zero_cal_samples": np.count_nonzero(kind == SampleType.ZERO_CAL),
+            "ref_cal_samples": np.count_nonzero(kind == SampleType.REF_CAL),
+            "invalid_samples": np.count_nonzero(kind == SampleType.INVALID),
+            "unplaced_samples": np.count_nonzero(unplaced & (kind == SampleType.MEASUREMENT)),
+            "not_at_voltage_packets": np.count_nonzero(packets.flags & AT_VOLTAGE_BIT == 0),
+            "saturated_samples": saturated,
+            "uncalibrated_samples": uncalibrated,
+        }
+        block = Block(
+            t_ns=(slot[row] + 1) * PERIOD_NS,
+            columns=columns,
+            calibration=calibration,
+            gaps=_gaps(packets),
+            counts={name: int(count) for name, count in counts.items() if count},
+        )
+        end_ns = np.zeros(len(slots), np.int64)
+        end_ns[well_formed] = packets.end_slot * PERIOD_NS
+        return Decoded(block, end_ns, well_formed, bool(np.any(packets.flags & OVERCURRENT_BIT)))
+
+    def _place(self, kept: npt.NDArray[np.uint8], complete: Int64Array) -> _Packets:
+        """Read the headers and number the slots."""
+        head = np.ascontiguousarray(kept[:, :HEADER_BYTES]).view(HEADER)[:, 0]
+        flags, obs = head["flags"].astype(np.int64), head["obs"].astype(np.int64)
+        counter, sequence = head["dropped"].astype(np.int64), flags & SEQUENCE_MASK
+        if len(kept) and self._before is None:
+            self._before = (int(counter[0]), int(sequence[0]) - 1, int(obs[0]))
+        counter_before, sequence_before, obs_before = self._before or (0, 0, 0)
+        dropped = np.diff(counter, prepend=counter_before) & 0xFFFF
+        missing = (np.diff(sequence, prepend=sequence_before) - 1) & SEQUENCE_MASK
+        estimate = missing * (obs + np.append(obs_before, obs)[: len(obs)]) // 2
+        end = self.slots + np.cumsum(dropped + estimate + obs)
+        before = np.append(self.slots, end)[: len(end)]
+        if len(kept):
+            self._before = (int(counter[-1]), int(sequence[-1]), int(obs[-1]))
+            self.slots = int(end[-1])
+        return _Packets(flags, obs, np.minimum(obs, complete), dropped, missing, estimate, before, end - obs, end)
+
+    def _withdraw(self, packets: _Packets, total: int) -> BoolArray:
+        """Observations (M,) that may be older than the loss shown by their packet."""
+        mask = np.zeros(total, np.bool_)
+        mask[: self._unplaced] = True
+        left = max(0, self._unplaced - total)
+        first_obs = np.cumsum(packets.usable) - packets.usable
+        for begin in first_obs[packets.dropped > FIFO_DEPTH]:
+            mask[begin : begin + FIFO_DEPTH] = True
+            left = max(left, int(begin) + FIFO_DEPTH - total)
+        self._unplaced = left
+        return mask
+
+    def _columns(self, obs: Observations) -> tuple[dict[str, IntColumn], int]:
+        """Raw columns of the chosen channels, and how many rows stand at full scale."""
+        columns: dict[str, IntColumn] = {}
+        saturated = np.zeros(len(obs), np.bool_)
+        for name in self.channels:
+            fields = CHANNELS[name]
+            fine, coarse = self._codes(obs, name)
+            is_coarse = fine >= fields.threshold
+            top = 32_767 if self._aux_signed and name == "aux" else FULL_SCALE
+            columns[f"{name}_current_raw"] = np.where(is_coarse, coarse, fine)
+            columns[f"{name}_range"] = is_coarse.astype(np.uint8)
+            columns[f"{name}_voltage_raw"] = obs[fields.voltage_field].astype(np.uint16)
+            saturated |= (is_coarse & (coarse >= top)) | (columns[f"{name}_voltage_raw"] == FULL_SCALE)
+        return columns, int(np.count_nonzero(saturated))
+
+    def _codes(self, obs: Observations, channel: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """(fine, coarse) codes as int32 (M,)."""
+        fine, coarse = obs[f"{channel}_fine"], obs[f"{channel}_coarse"]
+        if self._aux_signed and channel == "aux":
+            fine, coarse = fine.astype(np.uint16).view(np.int16), coarse.astype(np.uint16).view(np.int16)
+        return fine.astype(np.int32), coarse.astype(np.int32)
+
+    def _calibrate(
+        self, obs: Observations, kind: npt.NDArray[np.integer], row: BoolArray
+    ) -> tuple[list[CalibrationPiece], int]:
+        """Feed the rings in order; pieces hold from the first row after the sample that changed them.
+
+        Also returns how many rows came before the rings of all channels were full.
+        """
+        pieces: list[CalibrationPiece] = []
+        rows = int(np.count_nonzero(row))
+        if rows and not self._told:
+            self._told = True
+            for name in self.channels:
+                scale = VOLT_PER_COUNT * CHANNELS[name].voltage_divider
+                pieces.append(CalibrationPiece(0, f"{name}_voltage_raw", 0, scale, 0.0))
+        uncalibrated = 0 if not self.calibration.missing() else rows
+        samples = np.flatnonzero((kind == SampleType.ZERO_CAL) | (kind == SampleType.REF_CAL))
+        first_rows = np.cumsum(row)[samples] if len(samples) else samples
+        codes = {name: np.stack(self._codes(obs[samples], name), axis=1) for name in self.channels}
+        pieces += self._fresh_pieces(0) if rows and (not len(samples) or first_rows[0] > 0) else []
+        for k, first_row in enumerate(first_rows):
+            incomplete = bool(uncalibrated) and bool(self.calibration.missing())
+            self._fresh |= self.calibration.add(
+                SampleType(int(kind[samples[k]])), {name: codes[name][k].tolist() for name in self.channels}
+            )
+            if incomplete and not self.calibration.missing():
+                uncalibrated = int(first_row)
+            following = first_rows[k + 1] if k + 1 < len(samples) else rows
+            if first_row < following:
+                pieces += self._fresh_pieces(int(first_row))
+        return pieces, uncalibrated
+
+    def _fresh_pieces(self, first_row: int) -> list[CalibrationPiece]:
+        names = [name for name in self.channels if name in self._fresh]
+        self._fresh.clear()
+        return [piece for name in names for piece in self.calibration.pieces(name, first_row)]
+
+
+def _gaps(packets: _Packets) -> list[Gap]:
+    """One Gap for each stretch of lost samples, in order of time."""
+    gaps: list[Gap] = []
+    lossy = (packets.first_slot > packets.before_slot) | (packets.usable < packets.obs)
+    for k in np.flatnonzero(lossy):
+        before, first, end = (int(x[k]) for x in (packets.before_slot, packets.first_slot, packets.end_slot))
+        dropped, missing, usable = (int(x[k]) for x in (packets.dropped, packets.missing, packets.usable))
+        if first > before:
+            withdrawn = FIFO_DEPTH if dropped > FIFO_DEPTH else 0
+            reasons = [f"unit dropped {dropped} samples"] if dropped else []
+            reasons += [f"{missing} packets missing (about {first - before - dropped} samples)"] if missing else []
+            reasons += [f"{withdrawn} samples withdrawn: older or newer than the loss"] if withdrawn else []
+            gaps.append(
+                Gap(before * PERIOD_NS, (first + withdrawn) * PERIOD_NS, -1 if missing else dropped, "; ".join(reasons))
+            )
+        if first + usable < end:
+            lost = end - first - usable
+            gaps.append(Gap((end - lost) * PERIOD_NS, end * PERIOD_NS, lost, f"packet cut short by {lost} samples"))
+    return gaps
+
+
+class AnchorPicker:
+    """Pairs (meter time, host arrival), at most one each 50 ms: of each stretch the packet that came soonest.
+
+    Arrival is late by the transport, never early, so the smallest delay of a stretch says most.
+    """
+
+    def __init__(self, window_ns: int = 50_000_000) -> None:
+        self._window_ns = window_ns
+        self._best: tuple[int, int] | None = None
+
+    def pick(self, end_ns: Int64Array, arrival_ns: Int64Array) -> Int64Array:
+        """Meter and host time of packets (K,) in order -> anchors (A, 2) of the stretches now complete."""
+        if self._best is not None:
+            end_ns = np.concatenate([[self._best[0]], end_ns])
+            arrival_ns = np.concatenate([[self._best[1]], arrival_ns])
+        if not len(end_ns):
+            return np.empty((0, 2), np.int64)
+        window = end_ns // self._window_ns
+        order = np.lexsort((arrival_ns - end_ns, window))
+        first = np.flatnonzero(np.diff(window[order], prepend=-1))
+        best = np.stack([end_ns, arrival_ns], axis=1)[order[first]]
+        self._best = (int(best[-1, 0]), int(best[-1, 1]))
+        return np.asarray(best[:-1], np.int64)
+
+    def flush(self) -> Int64Array:
+        """The anchor of the stretch still open."""
+        left = [self._best] if self._best else []
+        self._best = None
+        return np.array(left, np.int64).reshape(-1, 2)

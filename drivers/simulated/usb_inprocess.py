@@ -1,0 +1,62 @@
+"""A pyusb backend around simulated devices in the same process: for virtual time, where nobody may wait."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Sequence
+
+from drivers.simulated.usb_device import UsbDevice, UsbFault, descriptions_of
+from harness.io.usb_described import DescribedBackend
+from harness.io.usb_wire import UsbDescription, usb_error
+
+
+class InProcessUsbBackend(DescribedBackend):
+    """Transfers go straight to `devices`; a bulk read with nothing ready times out at once."""
+
+    def __init__(self, devices: Sequence[UsbDevice]) -> None:
+        self._devices = list(devices)
+        self._queues: dict[int, deque[bytes]] = {}
+
+    def _device(self, index: int) -> UsbDevice:
+        device = self._devices[index]
+        if not device.present:
+            raise usb_error(errno.ENODEV)
+        return device
+
+    def descriptions(self) -> list[UsbDescription]:
+        return descriptions_of(self._devices)
+
+    def open_index(self, index: int) -> None:
+        self._device(index)
+
+    def close_index(self, index: int) -> None:
+        self._queues.pop(index, None)
+        self._devices[index].detach()
+
+    def claim_index(self, index: int, *, claim: bool) -> None:
+        if claim:
+            self._device(index).attach()
+        else:
+            self._devices[index].detach()
+
+    def reset_index(self, index: int) -> None:
+        self._queues.pop(index, None)
+        self._device(index).reset()
+
+    def control(self, index: int, setup: tuple[int, int, int, int], data: bytes, length: int, timeout_ms: int) -> bytes:
+        try:
+            return self._device(index).control(setup, data, length)
+        except UsbFault as fault:
+            raise usb_error(fault.number) from None
+
+    def next_packet(self, index: int, endpoint: int, timeout_ms: int) -> bytes:
+        queue = self._queues.setdefault(index, deque())
+        if not queue:
+            try:
+                queue.extend(self._device(index).bulk_in(endpoint, 8192))
+            except UsbFault as fault:
+                raise usb_error(fault.number) from None
+            if not queue:
+                raise usb_error(errno.ETIMEDOUT)
+        return queue.popleft()
