@@ -1,0 +1,329 @@
+"""One run, from raw integers to joules with an error bar: the order of the steps, nothing else.
+
+clocks -> energy curve -> lag -> standby -> gap and inference energy -> budget -> result or typed invalid.
+The same raw data give the same bits in the same environment: every step is elementwise numpy, a cumulative
+sum, or a small fixed search; nothing is random and no BLAS takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.budget import budget_parts, combine, uncovered
+from analysis.clocks import fit_host_to_board, fit_meter_to_host
+from analysis.curve import ChannelCurve, build_curve, sum_curves
+from analysis.lag import Lag, find_lag
+from analysis.ranges import RangeShares, range_shares
+from analysis.solve import Solution, solve
+from analysis.standby import Standby, find_standby
+from analysis.validity import (
+    Problem,
+    flags_of,
+    problem_before_solving,
+    problem_of_board,
+    problem_of_solution,
+    problem_of_standby,
+)
+from analysis.windows import StartWindow, start_windows
+from harness.core.clock import HOST, ClockMap
+from harness.core.result import BudgetPart, EnergyResult, InvalidReason, Status
+from harness.core.spec import MeterBinding, RunSpec
+from harness.core.timeline import Timeline
+from harness.core.trace import Accuracy, Trace
+from harness.store.run_reader import RunReader
+
+DOCUMENTS = ("outputs_check", "board_state")
+
+
+@dataclass(frozen=True)
+class View:
+    """What a picture of one result needs besides the result itself; parts not reached are None."""
+
+    channel: ChannelCurve
+    timeline: Timeline
+    lag: Lag | None
+    standby: Standby | None
+    windows: tuple[StartWindow, ...]
+    solution: Solution | None
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Results of all meters, the primary first, and the view of each (None where there is nothing to see)."""
+
+    run_id: str
+    manifest_sha256: str
+    results: tuple[EnergyResult, ...]
+    views: tuple[View | None, ...]
+
+    @property
+    def primary(self) -> EnergyResult:
+        return self.results[0]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One meter total to be solved: declared rails and what is known of their accuracy."""
+
+    binding: MeterBinding
+    channels: tuple[str, ...]
+    label: str
+    flags: tuple[str, ...]
+
+
+def analyse_run(reader: RunReader) -> Analysis:
+    """All meters of a run. Raises SpecError only if the run directory itself cannot be read."""
+    spec, timeline = reader.spec, reader.timeline()
+    documents = {name: reader.json(name) for name in DOCUMENTS}
+    present = reader.meters()
+    results: list[EnergyResult] = []
+    views: list[View | None] = []
+    for binding in spec.meters:
+        if binding.name not in present:
+            nothing = Problem(InvalidReason.NO_READINGS, f"meter {binding.name} recorded nothing")
+            results.append(_invalid(spec, binding, "", nothing, timeline, simulated=reader.simulated))
+            views.append(None)
+            continue
+        trace = reader.trace(binding.name)
+        for result, view in _of_meter(spec, binding, trace, timeline, reader, documents):
+            results.append(result)
+            views.append(view)
+    return Analysis(reader.run_id, reader.manifest_sha256, tuple(results), tuple(views))
+
+
+def _of_meter(
+    spec: RunSpec, binding: MeterBinding, trace: Trace, timeline: Timeline, reader: RunReader,
+    documents: Mapping[str, Any],
+) -> list[tuple[EnergyResult, View | None]]:  # fmt: skip
+    simulated = reader.simulated or trace.info.simulated
+    if timeline.n == 0:
+        nothing = Problem(InvalidReason.NO_INFERENCES, "the board recorded no measured inference")
+        return [(_invalid(spec, binding, "", nothing, timeline, simulated=simulated), None)]
+    try:
+        to_board = board_map(trace, reader, timeline)
+    except ValueError as error:
+        return [
+            (
+                _invalid(spec, binding, "", Problem(InvalidReason.CLOCKS, str(error)), timeline, simulated=simulated),
+                None,
+            )
+        ]
+    done: list[tuple[EnergyResult, View | None]] = []
+    for job in _jobs(binding, trace):
+        if not job.channels:
+            absent = Problem(InvalidReason.NO_READINGS, job.label)
+            done.append((_invalid(spec, binding, job.label, absent, timeline, simulated=simulated), None))
+            continue
+        channel = sum_curves([build_curve(trace, name, to_board) for name in job.channels])
+        solver = _Solver(spec, job, trace, timeline, to_board, channel, documents, simulated=simulated)
+        done.append(solver.run())
+    return done
+
+
+def board_map(trace: Trace, reader: RunReader, timeline: Timeline) -> ClockMap:
+    """Meter clock -> the timeline's clock. ValueError if the chain between them is broken."""
+    to_host = fit_meter_to_host(trace.anchors, clock=trace.info.clock)
+    if timeline.clock == HOST:
+        return to_host
+    clock, pings = reader.pings()
+    if len(pings) == 0:
+        raise ValueError(f"no pings tie the host to {timeline.clock}")
+    if clock != timeline.clock:
+        raise ValueError(f"pings are of clock {clock}, the timeline of {timeline.clock}")
+    return to_host.then(fit_host_to_board(pings, clock=clock))
+
+
+def _jobs(binding: MeterBinding, trace: Trace) -> list[_Job]:
+    """The declared total; without one, a single rail is itself and several stay apart."""
+    names = [c.name for c in trace.info.channels]
+    rails = [(c, r) for c, r in binding.rails if c in names] or [(c, c) for c in names]
+    if binding.total_rails:
+        wanted = tuple(c for c, r in rails if r in binding.total_rails)
+        found = {r for _, r in rails}
+        missing = [r for r in binding.total_rails if r not in found]
+        if not missing:
+            return [_Job(binding, wanted, "+".join(binding.total_rails), ())]
+        return [_Job(binding, (), f"rails {missing} not recorded", ())]
+    flags = ("no_total_declared",) if len(rails) > 1 else ()
+    return [_Job(binding, (c,), r, flags) for c, r in rails]
+
+
+@dataclass(frozen=True, kw_only=False)
+class _Solver:
+    spec: RunSpec
+    job: _Job
+    trace: Trace
+    timeline: Timeline
+    to_board: ClockMap
+    channel: ChannelCurve
+    documents: Mapping[str, Any]
+    simulated: bool = False
+
+    def run(self) -> tuple[EnergyResult, View | None]:
+        windows = start_windows(self.timeline, period_ns=self.channel.reading.period_ns)
+        usable = self.channel.rows >= 2 and len(self.channel.curve.edge_ns) > 2
+        lag = find_lag(self.channel, self.timeline) if usable else Lag(0, {}, np.inf, 0, 0, None, None, "no readings")
+        view = View(self.channel, self.timeline, lag, None, windows, None)
+        problem = problem_before_solving(self.channel, self.timeline, lag, windows)
+        if problem is not None:
+            return self._refuse(problem), view
+        standby = find_standby(self.channel, self.timeline, int(np.median([*lag.lag_ns.values()])))
+        view = replace(view, standby=None if standby.problem else standby)
+        problem = problem_of_standby(standby)
+        if problem is not None:
+            return self._refuse(problem), view
+        solution = solve(self.channel, self.timeline, lag, standby, windows)
+        if solution is None:
+            return self._refuse(Problem(InvalidReason.COVERAGE, "no measured inference is covered by readings")), view
+        return self._result(solution, lag, windows), replace(view, solution=solution)
+
+    def _result(self, solution: Solution, lag: Lag, windows: tuple[StartWindow, ...]) -> EnergyResult:
+        accuracy = accuracy_of(self.job.binding, self.trace, self.job.channels)
+        ranges = self._ranges(solution, lag)
+        parts = budget_parts(solution, self.channel, lag, self.timeline, ranges, accuracy, u_rate=self.to_board.u_rate)
+        dof = [p.dof for p in parts]
+        dynamic, gross = combine([p.u_j for p in parts], dof), combine([p.gross_u_j for p in parts], dof)
+        flags = self.job.flags + flags_of(
+            self.channel, solution, lag, ranges, self.documents,
+            accuracy_known=accuracy is not None, counts=self.trace.counts,
+        )  # fmt: skip
+        problem = problem_of_board(self.documents) or problem_of_solution(solution, dynamic)
+        e, g = solution.dynamic_j, solution.gross_j
+        power_w = e / (solution.busy_s / solution.n)
+        result = EnergyResult(
+            status=Status.VALID,
+            reason=None,
+            measurand=measurand_of(self.spec, self.job.binding, accuracy_known=accuracy is not None),
+            energy_per_inference_j=e,
+            u_j=dynamic.u_j,
+            interval_95_j=(e - dynamic.half_j, e + dynamic.half_j),
+            gross_energy_per_inference_j=g,
+            gross_u_j=gross.u_j,
+            gross_interval_95_j=(g - gross.half_j, g + gross.half_j),
+            gap_energy_per_inference_j=solution.gap_j,
+            standby_w=solution.standby_w,
+            standby_u_w=_u_standby(parts, solution),
+            n=solution.n,
+            starts=len(solution.starts),
+            coverage=solution.coverage,
+            largest_gap_ns=_largest_gap(self.channel, windows, lag),
+            leverage=solution.standby_w / power_w if power_w > 0 else None,
+            flags=flags,
+            budget=parts,
+            simulated=self.simulated,
+            meter=self.job.binding.name,
+            channel=self.job.label,
+            details=_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
+        )
+        if problem is None:
+            return result
+        return replace(
+            result, status=Status.INVALID, reason=str(problem.reason), energy_per_inference_j=None, u_j=None,
+            interval_95_j=None, gross_energy_per_inference_j=None, gross_u_j=None, gross_interval_95_j=None,
+            gap_energy_per_inference_j=None, budget=(), details={**result.details, "invalid": problem.detail},
+        )  # fmt: skip
+
+    def _ranges(self, solution: Solution, lag: Lag) -> RangeShares:
+        back = self.to_board.inverse()
+        active = [
+            (s.window.begin_ns + lag.lag_ns[s.window.start], s.window.end_ns + lag.lag_ns[s.window.start])
+            for s in solution.starts
+        ]
+        idle = [(b.begin_ns, b.end_ns) for b in solution.standby.brackets]
+        to_meter = [[tuple(int(v) for v in back.apply(np.array(w))) for w in part] for part in (active, idle)]
+        found = [
+            range_shares(self.trace, c, [(w[0], w[1]) for w in to_meter[0]], [(w[0], w[1]) for w in to_meter[1]])
+            for c in self.job.channels
+        ]
+        return max(found, key=lambda r: len(r.time))
+
+    def _refuse(self, problem: Problem) -> EnergyResult:
+        return _invalid(
+            self.spec, self.job.binding, self.job.label, problem, self.timeline, simulated=self.simulated,
+            flags=self.job.flags,
+        )  # fmt: skip
+
+
+def accuracy_of(binding: MeterBinding, trace: Trace, channels: tuple[str, ...]) -> Accuracy | None:
+    """Limits of error of the sum of `channels`; the bench's calibration overrides the driver's sheet.
+
+    Gain limits do not add (the sum's is the largest), zeros do, noise adds in quadrature. None if nobody
+    states the gain of one of them.
+    """
+    stated = [trace.info.channel(c).accuracy for c in channels]
+    gains = [a.gain_rel if a else None for a in stated]
+    gain = binding.accuracy_rel if binding.accuracy_rel is not None else None
+    if gain is None:
+        known = [g for g in gains if g is not None]
+        if len(known) < len(gains) or not known:
+            return None
+        gain = max(known)
+    offset = binding.accuracy_offset_w
+    if offset is None:
+        offset = sum(a.offset_w for a in stated if a)
+    noise = float(np.sqrt(sum(a.noise_w**2 for a in stated if a)))
+    source = (
+        "calibration of the bench" if binding.accuracy_rel is not None else next((a.source for a in stated if a), "")
+    )
+    return Accuracy(gain, offset, noise, source)
+
+
+def measurand_of(spec: RunSpec, binding: MeterBinding, *, accuracy_known: bool = True) -> str:
+    batch = f" (batch of {spec.model.batch})" if spec.model.batch > 1 else ""
+    text = f"dynamic energy of one inference{batch} above active-idle standby at {binding.plane}, {spec.protocol.gap}"
+    return text if accuracy_known else f"{text}, in joules as this meter reads them (nobody states its accuracy)"
+
+
+def _u_standby(parts: tuple[BudgetPart, ...], solution: Solution) -> float:
+    per_w = solution.busy_s / solution.n
+    return float(np.sqrt(sum(p.u_j**2 for p in parts if p.name.startswith("standby")))) / per_w
+
+
+def _largest_gap(channel: ChannelCurve, windows: tuple[StartWindow, ...], lag: Lag) -> int:
+    gaps = [uncovered(channel, w.begin_ns + lag.lag_ns[w.start], w.end_ns + lag.lag_ns[w.start]) for w in windows]
+    return max((int(g.max()) for g in gaps if len(g)), default=0)
+
+
+def _details(
+    solution: Solution, lag: Lag, to_board: ClockMap, accuracy: Accuracy | None, ranges: RangeShares, dof: float
+) -> dict[str, Any]:
+    return {
+        "energy_per_start_j": [s.dynamic_j for s in solution.starts],
+        "inferences_per_start": [s.window.n for s in solution.starts],
+        "mean_inference_s": solution.busy_s / solution.n,
+        "mean_gap_s": solution.gap_s / solution.n,
+        "gap_power_w": solution.gap.level_w,
+        "gap_power_u_w": solution.gap.u_level_w,
+        "gap_energy_with_standby_j": solution.gap_gross_j,
+        "fall_time_constant_s": solution.gap.tau_ns * 1e-9 if solution.gap.seen else None,
+        "rise_time_constant_s": lag.rise.tau_ns * 1e-9 if lag.rise else None,
+        "onset_delay_s": (lag.rise.delay_ns - lag.fall.delay_ns) * 1e-9 if lag.rise and lag.fall else None,
+        "active_power_w": solution.active_w,
+        "standby_brackets_w": [b.mean_w for b in solution.standby.brackets],
+        "standby_brackets_u_w": [b.u_w for b in solution.standby.brackets],
+        "lag_s": {str(k): v * 1e-9 for k, v in lag.lag_ns.items()},
+        "lag_correlation": lag.correlation,
+        "lag_second_peak": lag.second,
+        "clock_rate_u": to_board.u_rate,
+        "clock_residual_s": to_board.residual_ns * 1e-9,
+        "clock_notes": list(to_board.notes),
+        "accuracy": None if accuracy is None else
+            {"gain_rel": accuracy.gain_rel, "offset_w": accuracy.offset_w, "source": accuracy.source},
+        "range_share_active": {str(k): v for k, v in ranges.active.items()},
+        "effective_dof": dof if np.isfinite(dof) else None,
+    }  # fmt: skip
+
+
+def _invalid(
+    spec: RunSpec, binding: MeterBinding, label: str, problem: Problem, timeline: Timeline, *,
+    simulated: bool, flags: tuple[str, ...] = (),
+) -> EnergyResult:  # fmt: skip
+    return EnergyResult(
+        Status.INVALID, str(problem.reason), measurand_of(spec, binding), None, None, None, None, None, None, None,
+        None, None, timeline.n, len(timeline.starts), 0.0, 0, None, flags, (), simulated, binding.name, label,
+        {"invalid": problem.detail},
+    )  # fmt: skip

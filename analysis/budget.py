@@ -1,0 +1,171 @@
+"""The budget: every part of the uncertainty by name, combined to first order (JCGM 100) with effective
+degrees of freedom (Welch-Satterthwaite), and the 95 % interval that follows.
+
+Parts are chosen so that nothing is counted twice: what scatters within a process start is "repeatability"
+(and, within that, "meter noise"); what scatters between starts beyond it is "process start".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.curve import ChannelCurve
+from analysis.lag import Lag
+from analysis.ranges import RangeShares
+from analysis.scatter import block_mean_u
+from analysis.solve import Solution
+from harness.core.clock import FloatArray
+from harness.core.result import BudgetPart
+from harness.core.timeline import Timeline
+from harness.core.trace import Accuracy
+
+INF = float("inf")
+ROOT3 = float(np.sqrt(3))
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Standard uncertainty (J), effective degrees of freedom and half width (J) of the 95 % interval."""
+
+    u_j: float
+    dof: float
+    half_j: float
+
+
+def combine(u_j: Sequence[float], dof: Sequence[float]) -> Combined:
+    """Root of the sum of squares; nu = u^4 / sum(u_i^4 / nu_i); half width with Student's quantile."""
+    u = float(np.sqrt(sum(x * x for x in u_j)))
+    share = sum(x**4 / d for x, d in zip(u_j, dof, strict=True) if x > 0 and d != INF)
+    nu = u**4 / share if share > 0 else INF
+    return Combined(u, nu, student_975(nu) * u)
+
+
+def student_975(dof: float) -> float:
+    """97.5 % quantile of Student's t with `dof` degrees of freedom (at least 1; inf: the normal one)."""
+    from scipy.special import ndtri, stdtrit
+
+    if dof == INF or dof > 1e7:
+        return float(ndtri(0.975))
+    return float(stdtrit(max(dof, 1.0), 0.975))
+
+
+def budget_parts(
+    solution: Solution, channel: ChannelCurve, lag: Lag, timeline: Timeline, ranges: RangeShares,
+    accuracy: Accuracy | None, *, u_rate: float,
+) -> tuple[BudgetPart, ...]:  # fmt: skip
+    """All parts for dynamic and gross energy per inference."""
+    parts = [*_scatter_parts(solution, channel, accuracy), *_standby_parts(solution)]
+    if accuracy is not None:
+        parts += _instrument_parts(solution, ranges, accuracy)
+    gap_u = solution.gap.u_energy_j(np.concatenate([s.window.gaps_ns for s in solution.starts])) / solution.n
+    gap_type = "A" if solution.gap.seen else "B"
+    parts.append(BudgetPart("gap power", gap_type, gap_u, gap_u, solution.gap.dof))
+    parts.append(_clock_part(solution, lag, u_rate=u_rate))
+    sampled = sampling_u_j(solution, channel, lag)
+    parts.append(BudgetPart("sampling", "B", sampled, sampled, INF))
+    return tuple(parts)
+
+
+def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy | None) -> list[BudgetPart]:
+    """Between and within process starts. The between-start scatter contains the scatter within; the part of
+    it that the blocks explain is named "repeatability", the rest "process start"."""
+    weight = np.array([s.window.n for s in solution.starts], np.float64) / solution.n
+    within, dofs = zip(*(block_mean_u(s.block_j) for s in solution.starts), strict=True)
+    usable = np.isfinite(within)
+    w = weight[usable] / weight[usable].sum() if usable.any() else weight
+    rep = float(np.sqrt(np.sum(w**2 * np.array(within)[usable] ** 2))) if usable.any() else 0.0
+    rep_dof = float(np.array(dofs)[usable].sum()) if usable.any() else 0.0
+    k = len(solution.starts)
+    parts = []
+    if k > 1:
+        energy = np.array([s.dynamic_j for s in solution.starts])
+        between = float(np.sqrt(np.sum(weight**2 * (energy - solution.dynamic_j) ** 2) * k / (k - 1)))
+        start = float(np.sqrt(max(between**2 - rep**2, 0.0)))
+        parts.append(BudgetPart("process start", "A", start, start, k - 1.0))
+    noise = 0.0
+    if accuracy is not None and accuracy.noise_w > 0:
+        readings = solution.seconds * 1e9 / channel.reading.period_ns
+        noise = accuracy.noise_w * solution.seconds / np.sqrt(max(readings, 1.0)) / solution.n
+        noise = min(float(noise), rep) if rep > 0 else float(noise)
+    rest = float(np.sqrt(max(rep**2 - noise**2, 0.0)))
+    parts.append(BudgetPart("repeatability", "A", rest, rest, max(rep_dof, 1.0)))
+    if noise > 0:
+        parts.append(BudgetPart("meter noise", "B", noise, noise, INF))
+    return parts
+
+
+def _standby_parts(solution: Solution) -> list[BudgetPart]:
+    """Scatter within the brackets; and the difference between them, of which the straight line may be wrong
+    by up to half (the standby at the time of the inferences is anywhere between the brackets)."""
+    mean_s = solution.busy_s / solution.n
+    first, last = solution.standby.brackets[0], solution.standby.brackets[-1]
+    middle = float(np.mean([0.5 * (s.window.begin_ns + s.window.end_ns) for s in solution.starts]))
+    a, b = solution.standby.weights(middle)
+    u_first, u_last = abs(a) * first.u_w, abs(b) * last.u_w
+    both = combine([u_first, u_last], [max(first.dof, 1.0), max(last.dof, 1.0)])
+    drift = abs(solution.standby.step_w) / np.sqrt(12)
+    return [
+        BudgetPart("standby", "A", both.u_j * mean_s, 0.0, both.dof),
+        BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF),
+    ]
+
+
+def _instrument_parts(solution: Solution, ranges: RangeShares, accuracy: Accuracy) -> list[BudgetPart]:
+    """Gain and zero within their limits (rectangular). Within one range gain errors are one factor and the
+    zero cancels in dynamic energy; ranges of one meter have gains and zeros of their own."""
+    gain, offset_w = accuracy.gain_rel / ROOT3, accuracy.offset_w / ROOT3
+    per_n = solution.busy_s / solution.n
+    own_gain = ranges.net_power_rss_w() * per_n
+    gain_j = gain * max(abs(solution.dynamic_j), own_gain)
+    zero_j = offset_w * ranges.net_time_rss() * per_n
+    return [
+        BudgetPart("meter gain", "B", gain_j, gain * abs(solution.gross_j), INF, common=True),
+        BudgetPart("meter offset", "B", zero_j, offset_w * per_n, INF, common=True),
+    ]
+
+
+def _clock_part(solution: Solution, lag: Lag, *, u_rate: float) -> BudgetPart:
+    """Rate of the meter's clock scales energy; an offset moves both cuts of a window alike, and what is left
+    of it is at most one contrast between inference and gap for that time, once per start."""
+    k, n = len(solution.starts), solution.n
+    mean_s = solution.busy_s / n
+    slip_s = min(lag.u_ns * 1e-9, mean_s)
+    cut = slip_s * abs(solution.active_w - solution.gap.level_w) * np.sqrt(k) / n
+    dynamic = float(np.hypot(u_rate * abs(solution.dynamic_j), cut))
+    return BudgetPart("clock", "B", dynamic, float(np.hypot(u_rate * abs(solution.gross_j), cut)), INF)
+
+
+def sampling_u_j(solution: Solution, channel: ChannelCurve, lag: Lag) -> float:
+    """Uncertainty (J per inference) from measured time without readings: the missing pieces may have drawn
+    more or less than the block they lie in, by the scatter of pieces of their length."""
+    missing_s, square = 0.0, 0.0
+    for start in solution.starts:
+        shift = lag.lag_ns[start.window.start]
+        a, b = start.window.begin_ns + shift, start.window.end_ns + shift
+        gaps = uncovered(channel, a, b)
+        if len(gaps) == 0:
+            continue
+        lost_s = float(gaps.sum()) * 1e-9
+        piece = max(int(gaps.mean()), channel.reading.period_ns)
+        at = np.linspace(a, max(b - piece, a + 1), 2000).astype(np.int64)
+        power = channel.curve.mean_power_w(at, at + piece)
+        power = power[np.isfinite(power)]
+        spread = float(power.std()) if len(power) > 1 else abs(solution.active_w)
+        square += (spread * lost_s) ** 2 / len(gaps)
+        missing_s += lost_s
+    return float(np.sqrt(square)) / solution.n if missing_s > 0 else 0.0
+
+
+def uncovered(channel: ChannelCurve, begin_ns: int, end_ns: int) -> FloatArray:
+    """Lengths (ns) of the stretches without readings inside a window."""
+    curve = channel.curve
+    a = max(int(np.searchsorted(curve.edge_ns, begin_ns, side="right")) - 1, 0)
+    b = min(int(np.searchsorted(curve.edge_ns, end_ns, side="left")) + 1, len(curve.edge_ns))
+    empty = np.flatnonzero(np.diff(curve.covered_ns[a:b]) <= 0) + a
+    lengths = np.minimum(curve.edge_ns[empty + 1], end_ns) - np.maximum(curve.edge_ns[empty], begin_ns)
+    outside = [max(int(curve.edge_ns[0]) - begin_ns, 0), max(end_ns - int(curve.edge_ns[-1]), 0)]
+    lengths = np.r_[lengths, outside].astype(np.float64)
+    return np.asarray(lengths[lengths > 0], np.float64)

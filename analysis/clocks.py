@@ -1,0 +1,150 @@
+"""Maps between the meter's, the host's and the board's clock, fitted from what the run recorded.
+
+A meter stamps its own clock; the host sees each stamp late, never early. So the map is the *lower envelope*
+of (host arrival - meter time): a least-squares line would sit in the middle of the USB bursts instead.
+Pings go both ways, so their midpoint is good to half the round trip.
+The constant part of a delay cannot be seen here at all; `analysis.lag` finds it from the power itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.core.clock import HOST, ClockMap, FloatArray, Int64Array
+
+MAX_POINTS = 3000  # envelope candidates handed to the linear program
+KNOT_SPACING_S = 12.0  # fine enough for a warm-up of 0.2 % with a time constant of 30 s
+MAX_KNOTS = 60
+UNKNOWN_RATE = 0.005  # limit of a meter clock's rate error when nothing was recorded to tell
+PING_RATE_PRIOR = 3e-4  # standard deviation of a board's rate against the host before any ping (NTP slews 500 ppm)
+
+
+def fit_meter_to_host(anchors: Int64Array, *, clock: str) -> ClockMap:
+    """Lower-envelope map meter -> host from `anchors` int64 (A, 2) of (meter time, host arrival), ns.
+
+    Piecewise linear, at most MAX_KNOTS knots; minimises the sum of delays above the curve with the curve
+    nowhere above a point (the maximum-likelihood line for one-sided exponential delays), bends penalised.
+    With fewer than two anchors the rate is unknown and `u_rate` says so.
+    """
+    if clock == HOST:
+        return ClockMap.identity(HOST, HOST)
+    pairs = _sorted_unique(anchors)
+    if len(pairs) < 2 or pairs[-1, 0] - pairs[0, 0] < 100_000_000:
+        if len(pairs) == 0:
+            return ClockMap(
+                clock, HOST, np.zeros(1, np.int64), np.zeros(1, np.int64), u_offset_ns=np.inf,
+                u_rate=UNKNOWN_RATE / np.sqrt(3), notes=("no anchors: meter clock taken as host clock",),
+            )  # fmt: skip
+        best = pairs[np.argmin(pairs[:, 1] - pairs[:, 0])]
+        return ClockMap(
+            clock, HOST, best[:1].copy(), best[1:].copy(), u_offset_ns=1e7, u_rate=UNKNOWN_RATE / np.sqrt(3),
+            notes=("too few anchors for a rate",),
+        )  # fmt: skip
+    origin = pairs[0]
+    x = (pairs[:, 0] - origin[0]).astype(np.float64) * 1e-9
+    y = (pairs[:, 1] - origin[1] - (pairs[:, 0] - origin[0])).astype(np.float64)
+    x, y = _candidates(x, y)
+    knots_s = np.linspace(x[0], x[-1], int(np.clip((x[-1] - x[0]) / KNOT_SPACING_S, 1, MAX_KNOTS)) + 1)
+    level = _envelope(x, y, knots_s)
+    excess = y - np.interp(x, knots_s, level)
+    scatter = float(np.median(excess))  # of the smallest delays in their neighbourhoods
+    knot_ns = np.rint(knots_s * 1e9).astype(np.int64)
+    return ClockMap(
+        clock, HOST, knot_ns + origin[0], knot_ns + origin[1] + np.rint(level).astype(np.int64),
+        residual_ns=float(np.sqrt(np.mean(excess**2))), u_offset_ns=scatter,
+        u_rate=2 * scatter * 1e-9 / float(x[-1] - x[0]),
+    )  # fmt: skip
+
+
+def _sorted_unique(anchors: Int64Array) -> Int64Array:
+    pairs = np.asarray(anchors, np.int64).reshape(-1, 2)
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    first = np.ones(len(pairs), bool)
+    first[1:] = np.diff(pairs[:, 0]) > 0
+    return pairs[first]
+
+
+def _candidates(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The smallest delay of each of up to MAX_POINTS time slots, after taking out the local rate.
+
+    The slope within a slot (5000 ppm of a slot is more than a burst) is taken out with a rough curve through
+    the slots' minima, three times; each pass is one linear sweep.
+    """
+    if len(x) <= MAX_POINTS:
+        return x, y
+    slot = np.minimum(((x - x[0]) / (x[-1] - x[0]) * MAX_POINTS).astype(np.int64), MAX_POINTS - 1)
+    begin = np.flatnonzero(np.r_[True, np.diff(slot) > 0])
+    rough = np.zeros_like(y)
+    pick = begin
+    for _ in range(3):
+        flat = y - rough
+        least = np.minimum.reduceat(flat, begin)
+        length = np.diff(np.r_[begin, len(x)])
+        hit = np.flatnonzero(flat == np.repeat(least, length))
+        pick = hit[np.unique(slot[hit], return_index=True)[1]]
+        coarse = pick[:: max(1, len(pick) // 100)]
+        rough = np.interp(x, x[coarse], y[coarse])
+    return x[pick], y[pick]
+
+
+def _envelope(x: FloatArray, y: FloatArray, knots_s: FloatArray) -> FloatArray:
+    """Values (ns) at `knots_s` of the highest piecewise linear curve below all points, bends penalised."""
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_matrix, csr_matrix, hstack, vstack
+
+    k = len(knots_s)
+    scale = max(float(np.ptp(y)), 1.0)
+    cell = np.clip(np.searchsorted(knots_s, x, side="right") - 1, 0, k - 2)
+    share = (x - knots_s[cell]) / (knots_s[cell + 1] - knots_s[cell])
+    row = np.arange(len(x))
+    hat = coo_matrix((np.r_[1 - share, share], (np.r_[row, row], np.r_[cell, cell + 1])), shape=(len(x), k)).tocsr()
+    bends = max(k - 2, 0)
+    at = np.arange(bends)
+    bend = csr_matrix(
+        (np.r_[np.ones(bends), -2 * np.ones(bends), np.ones(bends)], (np.r_[at, at, at], np.r_[at, at + 1, at + 2])),
+        shape=(bends, k),
+    )
+    eye = csr_matrix((np.ones(bends), (at, at)), shape=(bends, bends))
+    none = csr_matrix((len(x), bends))
+    # maximise sum(f(x_i)) - penalty * sum|bend|, f(x_i) <= y_i, |bend_j| <= s_j
+    cost = np.r_[-np.asarray(hat.sum(axis=0)).ravel(), np.full(bends, 0.05 * len(x) / k)]
+    a_ub = vstack([hstack([hat, none]), hstack([bend, -eye]), hstack([-bend, -eye])]).tocsr()
+    b_ub = np.r_[y / scale, np.zeros(2 * bends)]
+    found = linprog(cost, A_ub=a_ub, b_ub=b_ub, bounds=[(None, None)] * k + [(0, None)] * bends, method="highs")
+    if not found.success:
+        raise ArithmeticError(f"lower envelope of the clock anchors not found: {found.message}")
+    return np.asarray(found.x[:k] * scale, np.float64)
+
+
+def fit_host_to_board(pings: Int64Array, *, clock: str) -> ClockMap:
+    """Offset and rate host -> board from `pings` int64 (K, 3): host before, board, host after; ns.
+
+    Weighted by the squared round trip; only pings within 1.5 times the best quarter's round trip count.
+    Raises ValueError without a ping.
+    """
+    pings = np.asarray(pings, np.int64).reshape(-1, 3)
+    if clock == HOST:
+        return ClockMap.identity(HOST, HOST)
+    if len(pings) == 0:
+        raise ValueError(f"no pings between host and {clock}")
+    trip = np.maximum((pings[:, 2] - pings[:, 0]).astype(np.float64), 1.0)
+    good = trip <= 1.5 * np.quantile(trip, 0.25)
+    pings, trip = pings[good], trip[good]
+    middle = pings[:, 0] + (pings[:, 2] - pings[:, 0]) // 2
+    origin = np.array([middle[0], pings[0, 1]])
+    x = (middle - origin[0]).astype(np.float64)
+    y = (pings[:, 1] - origin[1] - (middle - origin[0])).astype(np.float64)
+    u_point = trip / np.sqrt(12)  # the board's stamp lies anywhere within the round trip
+    w = u_point**-2
+    centre = float(np.sum(w * x) / np.sum(w))
+    spread = float(np.sum(w * (x - centre) ** 2)) + PING_RATE_PRIOR**-2
+    rate = float(np.sum(w * (x - centre) * y)) / spread
+    offset = float(np.sum(w * y) / np.sum(w)) - rate * centre
+    ends = np.array([0, max(int(x.max()), 1_000_000_000)], np.int64)
+    target = origin[1] + ends + np.rint(offset + rate * ends).astype(np.int64)
+    residual = y - offset - rate * x
+    return ClockMap(
+        HOST, clock, origin[0] + ends, target,
+        residual_ns=float(np.sqrt(np.mean(residual**2))), u_offset_ns=float(trip.min() / np.sqrt(12)),
+        u_rate=float(spread**-0.5),
+    )  # fmt: skip

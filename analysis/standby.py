@@ -1,0 +1,98 @@
+"""Standby power: the plain mean of each bracket, a straight line between them, and how well that is known.
+
+No trimmed mean: daemons run during the inferences as well, and taking their spikes out of the brackets only
+would bill them to the network. The scatter is that of long blocks, since 1/f noise and bursts make any
+formula for white noise too small; the difference between the brackets is a part of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.curve import ChannelCurve
+from analysis.scatter import block_mean_u
+from harness.core.clock import FloatArray, Int64Array
+from harness.core.timeline import Phase, Timeline
+
+MIN_BRACKET_S = 0.5
+MIN_COVERAGE = 0.5
+EDGE_S = 0.15  # left out at both ends of a bracket, where the board may still settle
+SLICES = 40
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """One idle bracket: window on the board's clock, mean power (W), its standard uncertainty from the
+    scatter of long blocks with `dof`, and its coverage."""
+
+    begin_ns: int
+    end_ns: int
+    mean_w: float
+    u_w: float
+    dof: float
+    coverage: float
+
+    @property
+    def middle_ns(self) -> float:
+        return 0.5 * (self.begin_ns + self.end_ns)
+
+
+@dataclass(frozen=True)
+class Standby:
+    """Two brackets; standby between them is their straight line. `problem` is empty or says what is missing."""
+
+    brackets: tuple[Bracket, ...]
+    problem: str = ""
+
+    def at(self, t_ns: FloatArray | Int64Array) -> FloatArray:
+        """Standby power (W) at each time."""
+        first, last = self.brackets[0], self.brackets[-1]
+        share = (np.asarray(t_ns, np.float64) - first.middle_ns) / max(last.middle_ns - first.middle_ns, 1.0)
+        return np.asarray(first.mean_w + share * (last.mean_w - first.mean_w), np.float64)
+
+    def weights(self, t_ns: float) -> tuple[float, float]:
+        """Weights of the first and the last bracket in `at(t_ns)`."""
+        first, last = self.brackets[0], self.brackets[-1]
+        share = (t_ns - first.middle_ns) / max(last.middle_ns - first.middle_ns, 1.0)
+        return 1 - share, share
+
+    @property
+    def step_w(self) -> float:
+        return self.brackets[-1].mean_w - self.brackets[0].mean_w
+
+    @property
+    def u_step_w(self) -> float:
+        return float(np.hypot(self.brackets[0].u_w, self.brackets[-1].u_w))
+
+
+def find_standby(channel: ChannelCurve, timeline: Timeline, lag_ns: int) -> Standby:
+    """Both brackets from the spans STANDBY_BEFORE and STANDBY_AFTER, shifted by the lag of the power."""
+    brackets = []
+    for phase in (Phase.STANDBY_BEFORE, Phase.STANDBY_AFTER):
+        spans = timeline.spans_of(phase)
+        if not spans:
+            return Standby((), f"the record has no {phase} bracket")
+        span = max(spans, key=lambda s: s.end_ns - s.begin_ns)
+        bracket = _bracket(channel, span.begin_ns + lag_ns, span.end_ns + lag_ns)
+        if bracket is None:
+            return Standby((), f"bracket {phase} is shorter than {MIN_BRACKET_S} s beyond the meter's memory")
+        if not bracket.coverage >= MIN_COVERAGE:
+            return Standby((), f"readings cover {bracket.coverage:.0%} of bracket {phase}, {MIN_COVERAGE:.0%} needed")
+        brackets.append(bracket)
+    return Standby(tuple(brackets))
+
+
+def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | None:
+    guard = channel.guard_ns + int(EDGE_S * 1e9)
+    begin, end = begin_ns + guard, end_ns - guard
+    if end - begin < MIN_BRACKET_S * 1e9:
+        return None
+    curve = channel.curve
+    slices = int(np.clip((end - begin) // (3 * channel.reading.period_ns), 2, SLICES))
+    cut = np.linspace(begin, end, slices + 1).astype(np.int64)
+    power = curve.mean_power_w(cut[:-1], cut[1:])
+    mean = float(curve.mean_power_w(begin, end))
+    u, dof = block_mean_u(power)
+    return Bracket(begin, end, mean, u, dof, curve.coverage(begin, end))

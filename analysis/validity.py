@@ -1,0 +1,222 @@
+"""When a run yields no figure (typed reason), and what a reader of a figure must be told (flags).
+
+The limits stand here in one place and in docs/method.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.budget import Combined
+from analysis.curve import ChannelCurve
+from analysis.lag import Lag
+from analysis.ranges import RangeShares
+from analysis.solve import Solution
+from analysis.standby import Standby
+from analysis.windows import StartWindow
+from harness.core.result import InvalidReason
+from harness.core.timeline import Phase, Timeline
+from harness.core.trace import ReadingKind
+
+MIN_COVERAGE = 0.80  # of the measured time, else no figure
+LOW_COVERAGE = 0.98  # below this, a flag
+STANDBY_LIMIT = 0.10  # brackets apart by more than this share of dynamic power (beyond 2 u): no figure
+STANDBY_FLAG = 0.02
+OVER_RANGE_LIMIT = 1e-3  # share of readings at the channel's largest power
+STILL_S = 2.0  # raw readings that stand still for this long ...
+STILL_ROWS = 200  # ... and this many rows are a stuck register
+COUNTER_STILL_S = 1.0
+MIN_READINGS = 10.0  # over all measured time
+LOCKED = 0.5  # resultant length of sampling phases above which sampling is locked to the inferences
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why there is no figure, and the numbers behind it in words."""
+
+    reason: InvalidReason
+    detail: str
+
+
+def problem_before_solving(
+    channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...]
+) -> Problem | None:
+    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow."""
+    if channel.rows and channel.uncalibrated >= channel.rows:
+        return Problem(InvalidReason.NOT_CALIBRATED, "no reading is covered by a calibration")
+    if channel.rows < 2 or channel.curve.covered_ns[-1] <= 0:
+        return Problem(InvalidReason.NO_READINGS, f"the meter yielded {channel.rows} readings, none usable")
+    stuck = _stuck(channel)
+    if stuck is not None and _while_working(channel, timeline, lag):
+        return Problem(InvalidReason.STUCK, stuck)
+    if lag.reason:
+        detail = f"{lag.reason} (correlation {lag.correlation:.2f}, second peak {lag.second:.2f})"
+        return Problem(InvalidReason.CLOCKS, detail)
+    if channel.over_range > OVER_RANGE_LIMIT * channel.rows:
+        return Problem(InvalidReason.SATURATED, f"{channel.over_range} readings at or above the largest power")
+    return _too_slow(channel, timeline, windows) or _locked(channel, timeline, lag, windows)
+
+
+def _stuck(channel: ChannelCurve) -> str | None:
+    seconds = (channel.still_ns[1] - channel.still_ns[0]) * 1e-9
+    if channel.reading.kind is ReadingKind.COUNTER:
+        if seconds > max(COUNTER_STILL_S, 50 * channel.reading.period_ns * 1e-9):
+            return f"the counter stood still for {seconds:.1f} s"
+        return None
+    if seconds > STILL_S and channel.still_rows >= STILL_ROWS:
+        return f"{channel.still_rows} readings in a row ({seconds:.1f} s) are identical"
+    return None
+
+
+def _while_working(channel: ChannelCurve, timeline: Timeline, lag: Lag) -> bool:
+    """Whether the board worked during the stretch that stands still (with the lag, where it is known)."""
+    shift = int(np.median([*lag.lag_ns.values()])) if lag.lag_ns else 0
+    begin, end = channel.still_ns[0] - shift, channel.still_ns[1] - shift
+    return bool(np.any((timeline.begin_ns < end) & (timeline.end_ns > begin)))
+
+
+def _too_slow(channel: ChannelCurve, timeline: Timeline, windows: tuple[StartWindow, ...]) -> Problem | None:
+    readings = sum(w.seconds for w in windows) * 1e9 / channel.reading.period_ns
+    if readings < MIN_READINGS:
+        return Problem(
+            InvalidReason.BELOW_RESOLUTION,
+            f"{readings:.1f} readings in the measured time, {MIN_READINGS:.0f} needed: measure longer",
+        )
+    if channel.reading.kind not in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED):
+        return None
+    for window in windows:
+        lead_in = _steady_before(timeline, window)
+        lead_out = _steady_after(timeline, window)
+        if min(lead_in, lead_out) < channel.guard_ns:
+            return Problem(
+                InvalidReason.BELOW_RESOLUTION,
+                f"a reading remembers {channel.guard_ns * 1e-9:.2f} s, but only {min(lead_in, lead_out) * 1e-9:.2f} s "
+                "of inferences lie before or after the measured ones: lengthen lead_in_s and lead_out_s",
+            )
+    return None
+
+
+def _steady_before(timeline: Timeline, window: StartWindow) -> int:
+    begin, _ = timeline.rows(Phase.LEAD_IN, window.start)
+    return window.begin_ns - int(begin.min()) if len(begin) else 0
+
+
+def _steady_after(timeline: Timeline, window: StartWindow) -> int:
+    _, end = timeline.rows(Phase.LEAD_OUT, window.start)
+    return int(end.max()) - window.end_ns if len(end) else 0
+
+
+def _locked(channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...]) -> Problem | None:
+    """Points and part-time windows must fall on all phases of an inference; locked ones see one phase only."""
+    if channel.reading.kind not in (ReadingKind.POINT, ReadingKind.PART_TIME):
+        return None
+    for window in windows:
+        begin, _ = timeline.rows(Phase.MEASURED, window.start)
+        if len(begin) < 10:
+            continue
+        edge = channel.curve.edge_ns
+        a, b = np.searchsorted(
+            edge, [window.begin_ns + lag.lag_ns[window.start], window.end_ns + lag.lag_ns[window.start]]
+        )
+        t = edge[a:b] - lag.lag_ns[window.start]
+        if channel.reading.window_ns > 2 * np.median(np.diff(begin)):
+            continue
+        phase = np.interp(
+            (t - begin[0]).astype(np.float64), (begin - begin[0]).astype(np.float64), np.arange(len(begin))
+        )
+        length = float(np.abs(np.mean(np.exp(2j * np.pi * phase)))) if len(t) else 1.0
+        if length > LOCKED and len(t) > 10:
+            return Problem(
+                InvalidReason.BELOW_RESOLUTION,
+                f"sampling is locked to the inferences (phases agree to {length:.2f}): use the dithered gap protocol",
+            )
+    return None
+
+
+def problem_of_standby(standby: Standby) -> Problem | None:
+    if standby.problem:
+        return Problem(InvalidReason.STANDBY_MISSING, standby.problem)
+    return None
+
+
+def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None:
+    """Coverage, standby that moved, and an interval that holds 0."""
+    if not solution.coverage >= MIN_COVERAGE:
+        return Problem(
+            InvalidReason.COVERAGE,
+            f"readings cover {solution.coverage:.1%} of the measured time, {MIN_COVERAGE:.0%} needed",
+        )
+    power = solution.dynamic_j / (solution.busy_s / solution.n)
+    moved = abs(solution.standby.step_w) - 2 * solution.standby.u_step_w
+    if moved > STANDBY_LIMIT * abs(power) and moved > 0 and solution.dynamic_j > dynamic.half_j:
+        return Problem(
+            InvalidReason.STANDBY_MOVED,
+            f"the brackets differ by {solution.standby.step_w:+.3g} W, more than {STANDBY_LIMIT:.0%} of the "
+            f"dynamic power of {power:.3g} W",
+        )
+    if solution.dynamic_j - dynamic.half_j <= 0:
+        return Problem(
+            InvalidReason.BELOW_STANDBY,
+            f"{solution.dynamic_j:.3g} J per inference with a 95 % half width of {dynamic.half_j:.3g} J includes 0",
+        )
+    return None
+
+
+def problem_of_board(documents: Mapping[str, Any]) -> Problem | None:
+    """What the board and the host reference said: `outputs_check` and `board_state`."""
+    check = documents.get("outputs_check")
+    if isinstance(check, Mapping) and check.get("ok") is False:
+        return Problem(
+            InvalidReason.OUTPUT_MISMATCH,
+            f"outputs differ from the host reference by {check.get('max_rel_error')} (relative), "
+            f"tolerance {check.get('tolerance')}",
+        )
+    state = documents.get("board_state")
+    if isinstance(state, Mapping):
+        before, after = _throttles(state.get("before")), _throttles(state.get("after"))
+        worse = [k for k, v in after.items() if v > before.get(k, 0.0 if isinstance(v, bool) else v)]
+        if worse:
+            return Problem(InvalidReason.THROTTLED, f"the board slowed itself down: {', '.join(sorted(worse))}")
+    return None
+
+
+def _throttles(state: Any, prefix: str = "") -> dict[str, float]:
+    """Every number or truth value below a key that speaks of throttling."""
+    found: dict[str, float] = {}
+    if isinstance(state, Mapping):
+        for key, value in state.items():
+            name = f"{prefix}{key}"
+            if isinstance(value, bool | int | float) and "throttl" in name.lower():
+                found[name] = value
+            else:
+                found.update(_throttles(value, f"{name}."))
+    return found
+
+
+def flags_of(
+    channel: ChannelCurve, solution: Solution, lag: Lag, ranges: RangeShares, documents: Mapping[str, Any],
+    *, accuracy_known: bool, counts: Mapping[str, int],
+) -> tuple[str, ...]:  # fmt: skip
+    """Snake-case flags, in a fixed order."""
+    power = abs(solution.dynamic_j) / (solution.busy_s / solution.n)
+    said = {
+        "single_start": len(solution.starts) == 1,
+        "standby_drift": abs(solution.standby.step_w) > max(STANDBY_FLAG * power, 2 * solution.standby.u_step_w),
+        "low_coverage": solution.coverage < LOW_COVERAGE,
+        "range_switching": ranges.switches,
+        "uncalibrated_rows": channel.uncalibrated > 0,
+        "time_went_backwards": channel.backwards > 0,
+        "counter_resets": channel.resets > 0,
+        "over_range_readings": channel.over_range > 0,
+        "gap_power_bounded": not solution.gap.seen,
+        "lag_coarse_only": lag.fall is None,
+        "meter_accuracy_unknown": not accuracy_known,
+        "part_time_sampling": channel.reading.kind is ReadingKind.PART_TIME,
+        "outputs_not_checked": not isinstance(documents.get("outputs_check"), Mapping),
+        "readings_lost": any(v > 0 for k, v in counts.items() if "lost" in k or "drop" in k),
+    }
+    return tuple(name for name, true in said.items() if true)
