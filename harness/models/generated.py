@@ -1,4 +1,4 @@
-"""`gen:lstm` and `gen:transformer`: small networks of kinds that the zoo lacks; batch and sequence are dynamic."""
+"""`gen:lstm` and `gen:transformer`: small networks of kinds that the zoo lacks; batch and sequence are free."""
 
 from __future__ import annotations
 
