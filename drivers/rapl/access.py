@@ -12,8 +12,8 @@ from harness.core.errors import DeviceError
 
 GRANT_ONCE = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj"
 GRANT_AT_BOOT = (
-    "echo 'z /sys/devices/virtual/powercap/intel-rapl/*/energy_uj 0444 root root -' "
-    "| sudo tee /etc/tmpfiles.d/joulebench-rapl.conf"
+    """echo 'SUBSYSTEM=="powercap", KERNEL=="intel-rapl:*", RUN+="/bin/chmod a+r /sys%p/energy_uj"' """
+    "| sudo tee /etc/udev/rules.d/70-joulebench-rapl.rules"
 )
 
 

@@ -42,6 +42,7 @@ class Acquisition:
         self._reads = [counter.attribute.read for counter in counters]
         self._moduli = [counter.modulus for counter in counters]
         self._names = [counter.zone.channel for counter in counters]
+        self._unchanged = [f"unchanged:{name}" for name in self._names]
         # More than a zone can have gained in one nanosecond, and what granularity and update time add to that.
         self._uj_per_ns = max_power_w * 1e6 / NS_PER_S
         self._slack_uj = [2 * codec.unit_uj(c.range_uj) + 2 * UPDATE_NS * self._uj_per_ns for c in counters]
@@ -149,7 +150,7 @@ class Acquisition:
         for k, name in enumerate(self._names):
             gained_uj = (values[k] - last[k]) % self._moduli[k]
             if gained_uj == 0:
-                self.count(f"unchanged:{name}")
+                self.count(self._unchanged[k])
             elif gained_uj > most_uj + self._slack_uj[k]:
                 self.count(f"jumps:{name}")
                 self._gap(t_ns, -1, f"{name}: went from {last[k]} to {values[k]} uJ, a reset or more than can be drawn")

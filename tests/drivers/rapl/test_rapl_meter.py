@@ -196,7 +196,7 @@ def test_permission_denied_says_what_to_type_and_what_it_means(machine: Machine)
     with pytest.raises(DeviceError) as caught:
         bench.meter.open()
     assert caught.value.message.endswith("intel-rapl:0/energy_uj may be read by root only (permission denied)")
-    for words in ("sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj", "tmpfiles.d", "PLATYPUS"):
+    for words in ("sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj", "/etc/udev/rules.d/", "PLATYPUS"):
         assert words in caught.value.hint
     bench.files.deny = False
     assert bench.meter.open().channels  # nothing was left half open
