@@ -1,7 +1,8 @@
 """The polling of open RAPL counters: what counts as a reading, and what becomes a gap.
 
-A counter forgives a late reading, but not a wrap that nobody saw, a zone that went away, or one that
-started anew. Each of these would turn into joules that look right, so each ends up in a gap with its reason.
+A counter goes on counting while a read fails: that is a gap in the readings, and its difference still
+counts. It does not survive a wrap that nobody saw, nor a zone that went away or started anew: these would
+turn into joules that look right, so the reason of their gap begins with `reset:` and nothing is taken from it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ UPDATE_NS = 1_000_000
 
 SLOW_PASS_NS = UPDATE_NS  # a pass longer than the counters' own period was interrupted: its stamp says too little
 PASS_TRIES = 3
+LOST_COUNT = "reset: "
+"""How the reason of a gap begins across which the counter's difference is no energy (it may have started anew)."""
 GONE = (errno.ENODEV, errno.ENOENT, errno.EBADF)
 
 
@@ -51,6 +54,7 @@ class Acquisition:
         self._last_uj: list[int] | None = None
         self._lost = 0  # failed passes since the last reading, and why the first of them failed
         self._lost_reason = ""
+        self._gone = ""  # a channel whose device went away meanwhile
         self._calibrated = False
         self._clear()
 
@@ -75,7 +79,7 @@ class Acquisition:
             return  # asked twice at one time: nothing new
         else:
             self._judge(t_ns, values, self._last_uj)
-        self._lost = 0
+        self._lost, self._gone = 0, ""
         self._edge_ns, self._last_uj = t_ns, values
         self._t_ns.append(t_ns)
         self._rows_uj.append(values)
@@ -120,6 +124,7 @@ class Acquisition:
                 codec.parse_energy_uj(counter.attribute.read())
             except OSError as found:
                 if found.errno in GONE:
+                    self._gone = name
                     with contextlib.suppress(OSError):
                         counter.attribute.reopen()
                 self._lose(f"{name}: {reason(found)}")
@@ -136,25 +141,29 @@ class Acquisition:
         self.count("failed_passes")
 
     def _judge(self, t_ns: int, values: list[int], last: list[int]) -> None:
-        """Notes a gap between the last reading and this one if their difference cannot be trusted."""
-        elapsed_ns = t_ns - self._edge_ns
-        if self._lost:
+        """Notes a gap between the last reading and this one if passes failed, or if the count was lost."""
+        untrusted = self._untrusted(t_ns - self._edge_ns, values, last)
+        if untrusted:
+            self._gap(t_ns, self._lost or -1, f"{LOST_COUNT}{untrusted}")
+        elif self._lost:
             self._gap(t_ns, self._lost, self._lost_reason)
-            return
-        if elapsed_ns >= self._longest_ns:
-            self._gap(
-                t_ns, -1, f"not read for {elapsed_ns / NS_PER_S:.1f} s: a counter may have wrapped more than once"
-            )
-            return
+
+    def _untrusted(self, elapsed_ns: int, values: list[int], last: list[int]) -> str:
+        """Why the difference to the last reading is not the energy used since, or an empty text."""
         most_uj = elapsed_ns * self._uj_per_ns
+        jump = ""
         for k, name in enumerate(self._names):
             gained_uj = (values[k] - last[k]) % self._moduli[k]
             if gained_uj == 0:
                 self.count(self._unchanged[k])
             elif gained_uj > most_uj + self._slack_uj[k]:
                 self.count(f"jumps:{name}")
-                self._gap(t_ns, -1, f"{name}: went from {last[k]} to {values[k]} uJ, a reset or more than can be drawn")
-                return
+                jump = jump or f"{name} went from {last[k]} to {values[k]} uJ, more than can have been drawn"
+        if self._gone:
+            return f"{self._gone} was gone and may have started anew"
+        if elapsed_ns >= self._longest_ns:
+            return f"not read for {elapsed_ns / NS_PER_S:.1f} s, a counter may have wrapped more than once"
+        return jump
 
     def _gap(self, end_ns: int, lost: int, why: str) -> None:
         if end_ns > self._edge_ns:

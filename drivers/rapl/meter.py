@@ -63,8 +63,7 @@ class Rapl:
 
     Reads the channels that `request.rails` names, or all there are. A reading is one pass over these
     counters, stamped at its middle. A pass in which any of them failed is no reading: it becomes part of
-    a gap. Across a gap the counters' difference is not to be trusted (a zone that went and came back may
-    have started anew), which is why the gap is recorded although a counter goes on counting.
+    a gap. The reason of a gap begins with `reset:` where the counters' difference across it is no energy.
     """
 
     def __init__(self, request: MeterRequest, *, clock: WaitClock, files: FileCalls | None = None) -> None:
