@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -36,7 +36,8 @@ def validated(document: Document, model: type[M], what: str) -> M:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        findings = [_finding(document, model, what, item) for item in error.errors(include_url=False)]
+        items = error.errors(include_url=False)
+    findings = [_finding(document, model, what, item) for item in items if not _follows(item, items)]
     findings = list({(f.line, f.message): f for f in findings}.values())
     findings.sort(key=lambda f: f.line or 0)
     first, others = findings[0], findings[1:]
@@ -50,6 +51,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     words = sorted(known)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"use one of: {', '.join(words) if words else '(none exist)'}"
+
+
+def _follows(item: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> bool:
+    """Is a list "too short" only because its items are wrong? Then the items say enough."""
+    inside = [i for i in items if i is not item and i["loc"][: len(item["loc"])] == item["loc"]]
+    return item["type"] == "too_short" and bool(inside)
 
 
 def _finding(document: Document, model: type[BaseModel], what: str, item: Mapping[str, Any]) -> SpecError:
@@ -103,10 +110,10 @@ def _shown(value: Any) -> str:
 
 def _limit(kind: str, limits: Mapping[str, Any], message: str) -> str:
     words = {
-        "greater_than": "must be more than {gt}",
-        "greater_than_equal": "must be at least {ge}",
-        "less_than": "must be less than {lt}",
-        "less_than_equal": "must be at most {le}",
+        "greater_than": "must be more than {gt:g}",
+        "greater_than_equal": "must be at least {ge:g}",
+        "less_than": "must be less than {lt:g}",
+        "less_than_equal": "must be at most {le:g}",
         "too_short": "needs at least {min_length} entry",
         "string_too_short": "must not be empty",
         "string_too_long": "must have at most {max_length} characters",
@@ -132,8 +139,8 @@ def _mend(key: str, value: Any, kind: str) -> str:
             return f"the unit stands in the name: write `{name}: {float(with_unit[1]) * _SECONDS_PER[with_unit[2]]:g}`"
         if with_unit or re.fullmatch(r"[-+0-9.eE ]+", value):
             return "write the bare number, without unit and without quotes"
-    if kind == "int_from_float":
-        return f"write it without fraction or exponent, such as {int(value)}"
+    if isinstance(value, float) and kind in {"int_type", "int_from_float"}:
+        return f"write it without fraction or exponent: {value:.0f}"
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f'put it into quotes: "{value}"'
     return "correct the value"

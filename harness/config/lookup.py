@@ -14,17 +14,22 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_dirs(configs: Path | None = None, *, start: Path | None = None) -> tuple[Path, ...]:
-    """Directories to look in, first one first. SpecError if `configs` is given and is no directory."""
+    """Directories to look in, first one first: `configs`, upwards from `start` (a campaign's directory) and from the
+    working directory, what comes with the program. SpecError if `configs` is given and is no directory."""
     found: list[Path] = []
     if configs is not None:
         if not configs.is_dir():
             raise SpecError(f"--configs {configs} is not a directory", hint=f"name a directory like {FOLDER}/")
         found.append(configs)
-    here = (start or Path.cwd()).resolve()
-    checkout = [p / FOLDER for p in (here, *here.parents) if any((p / FOLDER / kind).is_dir() for kind in KINDS)]
-    installed = [_PACKAGE / "_device_configs", _PACKAGE.parent / FOLDER]
-    found += [*checkout[:1], *(p for p in installed if p.is_dir())]
+    for here in (start, Path.cwd()):
+        if here is not None:
+            found += _upwards(here.resolve())[:1]
+    found += [p for p in (_PACKAGE / "_device_configs", _PACKAGE.parent / FOLDER) if p.is_dir()]
     return tuple(dict.fromkeys(found))
+
+
+def _upwards(here: Path) -> list[Path]:
+    return [p / FOLDER for p in (here, *here.parents) if any((p / FOLDER / kind).is_dir() for kind in KINDS)]
 
 
 def find_config(kind: str, name: str, dirs: Sequence[Path], *, beside: Path | None = None) -> Path:

@@ -38,10 +38,17 @@ class Document:
     lines: dict[Location, int]
 
     def nearest(self, location: Location) -> Location:
-        """The part of a location that exists in the file: a scalar that stands for a section has no inside."""
-        while location not in self.lines:
-            location = location[:-1]
-        return location
+        """The part of a location that exists in the file.
+
+        A word may stand for a section and one section for a list of one: then there is less in the file.
+        """
+        found: Location = ()
+        for part in location:
+            if (*found, part) in self.lines:
+                found = (*found, part)
+            elif part != 0:
+                break
+        return found
 
     def line(self, location: Location) -> int:
         """Line of a key path, or of the nearest enclosing thing that has one."""
