@@ -49,6 +49,8 @@ class UsbDevice(Protocol):
     @property
     def present(self) -> bool: ...  # plugged in, hence enumerated
 
+    def open(self) -> None: ...  # a host opens it; EACCES if it may not
+
     def attach(self) -> None: ...  # a host claimed it
 
     def detach(self) -> None: ...  # the host released it or died: its queued transfers are void
@@ -182,7 +184,9 @@ class UsbServer:
             if self._owner[index] is not client:
                 raise UsbFault(errno.EBUSY)
             return pack_batch(self._wait_for_packets(index, *BULK.unpack(payload)))
-        elif op != Op.OPEN:
+        elif op == Op.OPEN:
+            device.open()
+        else:
             raise UsbFault(errno.EPIPE)
         return b""
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from drivers.simulated.usb_device import UsbDevice, UsbFault, descriptions_of
 from harness.io.usb_described import DescribedBackend
 from harness.io.usb_wire import UsbDescription, usb_error
+
+
+MAX_BATCH = 8192
+
+
+@contextmanager
+def _faults_as_usb_errors() -> Iterator[None]:
+    try:
+        yield
+    except UsbFault as fault:
+        raise usb_error(fault.number) from None
 
 
 class InProcessUsbBackend(DescribedBackend):
@@ -28,7 +40,8 @@ class InProcessUsbBackend(DescribedBackend):
         return descriptions_of(self._devices)
 
     def open_index(self, index: int) -> None:
-        self._device(index)
+        with _faults_as_usb_errors():
+            self._device(index).open()
 
     def close_index(self, index: int) -> None:
         self._queues.pop(index, None)
@@ -45,18 +58,14 @@ class InProcessUsbBackend(DescribedBackend):
         self._device(index).reset()
 
     def control(self, index: int, setup: tuple[int, int, int, int], data: bytes, length: int, timeout_ms: int) -> bytes:
-        try:
+        with _faults_as_usb_errors():
             return self._device(index).control(setup, data, length)
-        except UsbFault as fault:
-            raise usb_error(fault.number) from None
 
     def next_packet(self, index: int, endpoint: int, timeout_ms: int) -> bytes:
         queue = self._queues.setdefault(index, deque())
         if not queue:
-            try:
-                queue.extend(self._device(index).bulk_in(endpoint, 8192))
-            except UsbFault as fault:
-                raise usb_error(fault.number) from None
+            with _faults_as_usb_errors():
+                queue.extend(self._devices[index].bulk_in(endpoint, MAX_BATCH))
             if not queue:
                 raise usb_error(errno.ETIMEDOUT)
         return queue.popleft()

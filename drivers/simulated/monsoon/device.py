@@ -115,9 +115,11 @@ class HvpmDevice:
             endpoints=(EndpointDescription(0x01, PACKET_BYTES), EndpointDescription(BULK_IN, PACKET_BYTES)),
         )  # fmt: skip
 
-    def attach(self) -> None:
+    def open(self) -> None:
         if self.faults.access_denied:
             raise UsbFault(errno.EACCES)
+
+    def attach(self) -> None:
         self.advance()
         self._attached = True
 
@@ -139,8 +141,6 @@ class HvpmDevice:
         self._fifo, self._fifo_flags = self._fifo[:0], self._fifo_flags[:0]
 
     def control(self, setup: tuple[int, int, int, int], data: bytes, length: int) -> bytes:
-        if self.faults.access_denied:
-            raise UsbFault(errno.EACCES)
         self.advance()
         if not self.present:
             raise UsbFault(errno.ENODEV)

@@ -37,7 +37,7 @@ class FunctionSource:
         self._slot = 0
 
     def take(self, until_ns: int) -> tuple[FloatArray, FloatArray]:
-        end = max(self._slot, int((until_ns - self._begin_ns) / self._period_ns))
+        end = max(self._slot, int((until_ns - self._begin_ns) / self._period_ns + 1e-6))
         t_s: FloatArray = np.arange(self._slot + 0.5, end, 1.0) * (self._period_ns * 1e-9)
         self._slot = end
         return self._functions[0](t_s), self._functions[1](t_s)
