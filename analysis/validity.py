@@ -50,14 +50,14 @@ def problem_before_solving(
         return Problem(InvalidReason.NOT_CALIBRATED, "no reading is covered by a calibration")
     if channel.rows < 2 or channel.curve.covered_ns[-1] <= 0:
         return Problem(InvalidReason.NO_READINGS, f"the meter yielded {channel.rows} readings, none usable")
+    if channel.over_range > OVER_RANGE_LIMIT * channel.rows:
+        return Problem(InvalidReason.SATURATED, f"{channel.over_range} readings at or above the largest power")
     stuck = _stuck(channel)
     if stuck is not None and _while_working(channel, timeline, lag):
         return Problem(InvalidReason.STUCK, stuck)
     if lag.reason:
         detail = f"{lag.reason} (correlation {lag.correlation:.2f}, second peak {lag.second:.2f})"
         return Problem(InvalidReason.CLOCKS, detail)
-    if channel.over_range > OVER_RANGE_LIMIT * channel.rows:
-        return Problem(InvalidReason.SATURATED, f"{channel.over_range} readings at or above the largest power")
     return _too_slow(channel, timeline, windows) or _locked(channel, timeline, lag, windows)
 
 

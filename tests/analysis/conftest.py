@@ -181,6 +181,8 @@ class SmallWorld:
             power = self._target[i] + amplitude[i] * decay
         self._amplitude, self._energy = amplitude, energy
         self._t0 = (timeline.begin_ns[0] - ORIGIN_NS - self._board_offset_ns) * 1e-9
+        if self.n == 0:
+            return
         measured = timeline.phase == PHASE_CODE[Phase.MEASURED]
         drawn = self.dynamic_until(end[measured]) - self.dynamic_until(begin[measured])
         self.true_j = float(drawn.mean())
