@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
         console.print(f"  gross {gross}; gap {engineering(result['gap_energy_per_inference_j'], 'J', digits=3)}")
     if result["standby_w"] is not None and result["standby_u_w"] is not None:
         console.print(
-            f"  standby {engineering(result['standby_w'], 'W')} (u {engineering(result['standby_u_w'], 'W', digits=2)}); "
+            f"  standby {engineering(result['standby_w'], 'W')} "
+            f"(u {engineering(result['standby_u_w'], 'W', digits=2)}); "
             f"coverage {100 * result['coverage']:.2f} %, largest gap {result['largest_gap_ns'] * 1e-6:.3g} ms"
         )
     if result["flags"]:
@@ -154,9 +155,10 @@ def analyse_runs(selectors: Sequence[str], *, check: bool, root: Path | None, as
         RunReader.open(run, verify="hashes")
         if check:
             report = check_run(run)
-            differs |= not report.agrees
-            reports.append({"run_id": run.name, **report.to_json()})
-            print(f"{run.name}: {report.text}", file=sys.stderr if as_json else sys.stdout)
+            differs |= not report.close
+            reports.append(dataclasses.asdict(report))
+            if not as_json:
+                print(report.text)
         else:
             result = derive(run).to_json()
             reports.append({"run_id": run.name, "result": result})

@@ -22,7 +22,7 @@ KILLS = int(os.environ.get("JOULEBENCH_KILLS", "4"))
 
 CAMPAIGN = """\
 bench: demo
-models: [gen:tiny]
+models: [gen:lstm]
 runtime: {name: onnxruntime, threads: 1}
 batch: [1, 2, 4]
 repetitions: 2

@@ -1,0 +1,148 @@
+"""Wires parts together: which board, which meters, real or simulated. The only place that sees them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness import registry
+from harness.bench.plan import Plan, make_plan
+from harness.bench.recorder import Opener
+from harness.boards.local import LocalBoard
+from harness.config.bench import load_bench
+from harness.config.lookup import config_dirs, find_config
+from harness.config.resolve import resolve_campaign
+from harness.core.errors import BenchError, SpecError
+from harness.core.ports import Board, MeterRequest
+from harness.core.spec import BoardSpec, MeterBinding, RunSpec
+from harness.core.waiting import RealClock
+
+if TYPE_CHECKING:
+    from drivers.simulated.rig.client import SimulatedBench
+
+DEFAULT_WORLD = "bench"
+
+
+def planned(campaign: Path, *, simulated: bool, configs: Path | None, root: Path | None) -> Plan:
+    """The whole campaign, resolved and validated; run directories go beside the campaign file."""
+    from harness.models.resolve import resolve_model
+
+    specs = resolve_campaign(campaign, simulated=simulated, resolve_model=resolve_model, configs=configs)
+    return make_plan(specs, root=root or campaign.resolve().parent / specs[0].campaign)
+
+
+def open_board(spec: BoardSpec) -> Board:
+    """The board of a run, by its transport."""
+    from harness.models.resolve import prepare_model
+
+    if spec.transport != "local":
+        raise SpecError(
+            f"board {spec.name!r} has the transport {spec.transport!r}, which this version does not have",
+            hint="use `transport: local`",
+        )
+
+    def models(run: RunSpec) -> Any:
+        return prepare_model(run.model)
+
+    return LocalBoard(spec.name, models, python=spec.python)
+
+
+def check_outputs(spec: RunSpec, outputs: Mapping[str, npt.NDArray[np.generic]]) -> Mapping[str, Any]:
+    """The board's outputs against the host's own run of the model."""
+    from harness.models.reference import compare_outputs, reference_outputs
+    from harness.models.resolve import prepare_model
+
+    tolerance_rel = spec.protocol.output_tolerance_rel
+    verdict = compare_outputs(outputs, reference_outputs(prepare_model(spec.model)), tolerance_rel)
+    error = verdict.max_error_rel if np.isfinite(verdict.max_error_rel) else None
+    return {"ok": verdict.ok, "max_rel_error": error, "tolerance": tolerance_rel, "reason": verdict.reason}
+
+
+def real_openers(spec: RunSpec) -> Sequence[tuple[MeterBinding, Opener]]:
+    """Openers of the bench's real meters; each can be handed to a child process."""
+    return [(binding, opener(binding.driver, _request(binding))) for binding in spec.meters]
+
+
+def opener(driver: str, request: MeterRequest) -> Opener:
+    registry.load(registry.METERS, driver)  # a missing driver is said here, not in a child process
+    return functools.partial(registry.open_meter, driver, request, RealClock())
+
+
+def _request(binding: MeterBinding) -> MeterRequest:
+    return MeterRequest(name=binding.name, options=dict(binding.options), rails=binding.rails)
+
+
+# --- the simulated bench ----------------------------------------------------------------------------
+
+
+def world_file(world: str | None, *, configs: Path | None) -> Path:
+    """The world file of the simulated bench: a path, the name of a shipped one, or the mild default."""
+    return find_config("worlds", world or DEFAULT_WORLD, config_dirs(configs))
+
+
+def simulated_openers(bench: SimulatedBench, spec: RunSpec) -> Sequence[tuple[MeterBinding, Opener]]:
+    """Openers of the shipped drivers, with the simulated bench's wires in place of the system's."""
+    return [(m, opener(m.driver, bench.meter_request(m))) for m in spec.meters]
+
+
+class PinnedBoard:
+    """A board whose agents are given the rig's marker pin; the run's own spec stays free of machine paths."""
+
+    def __init__(self, board: Board, marker_pin: str) -> None:
+        self._board, self._pin = board, marker_pin
+        self.check, self.state, self.configure = board.check, board.state, board.configure
+        self.restore, self.end_orphans, self.close = board.restore, board.end_orphans, board.close
+
+    @property
+    def name(self) -> str:
+        return self._board.name
+
+    @property
+    def clock(self) -> str:
+        return self._board.clock
+
+    def start_agent(self, spec: RunSpec, start: int) -> Any:
+        pinned = dataclasses.replace(spec, board=dataclasses.replace(spec.board, marker_pin=self._pin))
+        return self._board.start_agent(pinned, start)
+
+
+# --- looking ----------------------------------------------------------------------------------------
+
+
+def board_of_bench(bench: str, configs: Path | None) -> Board:
+    dirs = config_dirs(configs)
+    return open_board(load_bench(find_config("benches", bench, dirs), dirs).board)
+
+
+def meters_here() -> list[dict[str, Any]]:
+    """Each driver: is its meter here, who provides it, is there a simulator."""
+    simulators = registry.registered(registry.SIMULATORS)
+    rows = []
+    for name, point in sorted(registry.registered(registry.METERS).items()):
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+        found, usable = _what_is_here(name)
+        rows.append(
+            {"driver": name, "found": found, "usable": usable, "package": package, "simulator": name in simulators}
+        )
+    return rows
+
+
+def _what_is_here(driver: str) -> tuple[str, bool]:
+    """What a driver finds with no options given; opening is identification, nothing is changed or started."""
+    make: Callable[..., Any] = registry.load(registry.METERS, driver)
+    meter = None
+    try:
+        meter = make(MeterRequest(name=driver), clock=RealClock())
+        info = meter.open()
+    except BenchError as error:
+        return f"no: {error.message}", False
+    finally:
+        if meter is not None:
+            meter.close()
+    return f"{info.model} {info.serial}: {', '.join(c.name for c in info.channels)}", True
