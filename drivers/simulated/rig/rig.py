@@ -41,6 +41,7 @@ class Rig:
         self.latency_ns = round(world.supply.latency_s * NS)
         self.origin_ns = now_ns - self.latency_ns - round(_RUN_UP_S * NS)
         self.late_edges = 0
+        self.lost_stretches = 0  # both edges arrived with one stamp: nothing can be played
         self._dt_ns, self._dt = grid_ns, grid_ns / NS
         self._slow_s = SLOW_CELLS * self._dt
         self._load = LoadCurve(world, workload(world, None))
@@ -103,6 +104,8 @@ class Rig:
                     kind = self._kind(t_s - begin)
                     laid = self._load.add(np.array([begin]), np.array([t_s]), np.array([int(kind)]))
                     self._note(begin, t_s, kind, laid)
+                else:
+                    self.lost_stretches += 1
 
     def stretches(self, begin_ns: Int64Array, end_ns: Int64Array, kind: Kind) -> None:
         """Many whole stretches at once, in order, all of one kind (virtual time)."""

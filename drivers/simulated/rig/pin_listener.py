@@ -1,0 +1,69 @@
+"""Reads the marker FIFO and stamps its edges at once; a process of its own, so that no physics delays a stamp.
+
+    python -m drivers.simulated.rig.pin_listener FIFO      records go to standard output
+
+Nothing heavy may be imported here. It ends when its output is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import struct
+import sys
+import time
+
+RECORD = struct.Struct("<qB")  # CLOCK_MONOTONIC ns; 0 or 1: level of the pin, NEW_WRITER: another process opened it
+NEW_WRITER = 2
+_LOW, _HIGH = ord("0"), ord("1")
+_WAIT_S = 0.001  # between looks while nobody has the FIFO open
+
+
+def listen(fifo: str, out: int) -> None:
+    """Forward edges from `fifo` to the file descriptor `out` until that is closed."""
+    fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    poller.register(out, 0)  # POLLERR when the reader of our records is gone
+    level, known_writer = 0, False
+    while True:
+        events = poller.poll()
+        t_ns = time.monotonic_ns()
+        if any(descriptor == out for descriptor, _ in events):
+            return
+        try:
+            data = os.read(fd, 4096)
+        except BlockingIOError:
+            continue
+        records = []
+        if data and not known_writer:
+            records.append(RECORD.pack(t_ns, NEW_WRITER))
+            known_writer = True
+        if not data:
+            if level:  # the writer died at work
+                records.append(RECORD.pack(t_ns, 0))
+            level, known_writer = 0, False
+        for byte in data:
+            if byte in (_LOW, _HIGH) and byte - _LOW != level:
+                level = byte - _LOW
+                records.append(RECORD.pack(t_ns, level))
+        if records:
+            try:
+                os.write(out, b"".join(records))
+            except BrokenPipeError:
+                return
+        if not data:
+            time.sleep(_WAIT_S)
+
+
+def main() -> None:
+    """Real-time priority where the system allows it, then listen."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
+    with contextlib.suppress(KeyboardInterrupt):
+        listen(sys.argv[1], sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()
