@@ -19,8 +19,8 @@ from harness.core.spec import ProtocolSpec, RunSpec
 from harness.store.find import RunStatus, list_runs
 from harness.store.layout import MANIFEST
 
-START_S = (0.5, 1.5, 10.0)  # agent started, model loaded, results fetched: low, expected, high
-INFERENCE_S = (0.0005, 0.01, 1.0)  # of an unknown model on an unknown board
+START_S = (0.5, 1.5, 6.0)  # agent started, model loaded, results fetched: low, expected, high
+INFERENCE_S = (0.0005, 0.01, 0.3)  # of an unknown model on an unknown board
 SETTLE_EXPECTED_S = 5.0
 HISTORY_MARGIN = 0.15  # a run with a history may take this much longer or shorter than its like
 

@@ -117,17 +117,13 @@ class RunWriter:
                 "begun_unix_s": self._begun_unix_s,
             },
         )
-        for stream in (self.path / layout.RAW).glob(f"*{layout.STREAM_SUFFIX}"):
-            stream.unlink()
-        (self.path / layout.SPEC).unlink(missing_ok=True)
-        fsync_path(self.path / layout.RAW)
-        fsync_path(self.path)
         final = self.root / self.spec.run_id
         if final.exists():
             raise SpecError(f"{final} appeared while the run was measured; this one is kept as {self.path}")
         self.path.rename(final)
         fsync_path(self.root)
         self.path = final
+        self._drop_streams()
         return final
 
     def abort(self, reason: str) -> Path:
@@ -135,6 +131,14 @@ class RunWriter:
         self._close()
         self.path = _set_aside(self.path, reason)
         return self.path
+
+    def _drop_streams(self) -> None:
+        """Only now: a kill at any earlier moment leaves the streams, from which everything can be recovered."""
+        for stream in (self.path / layout.RAW).glob(f"*{layout.STREAM_SUFFIX}"):
+            stream.unlink()
+        (self.path / layout.SPEC).unlink(missing_ok=True)
+        fsync_path(self.path / layout.RAW)
+        fsync_path(self.path)
 
     def __enter__(self) -> RunWriter:
         return self

@@ -54,7 +54,7 @@ def program_s(protocol: ProtocolSpec, inference_s: float) -> float:
 def test_the_range_contains_the_program(protocol: ProtocolSpec) -> None:
     found = from_protocol(protocol)
     assert found.low_s < found.expected_s < found.high_s
-    for inference_s in (0.0005, 0.01, 1.0):
+    for inference_s in (0.0005, 0.01, 0.3):
         assert found.low_s > program_s(protocol, 0.0005)
         assert found.high_s > program_s(protocol, inference_s) + 2 * protocol.settle_max_s
     assert found.expected_s > program_s(protocol, 0.01) + 2 * protocol.settle_min_s

@@ -10,11 +10,16 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from harness.core.trace import join_blocks
 from harness.store.partial import read_trace_stream
+from harness.store.recover import recover_partial
+from harness.store.run_reader import RunReader
+from harness.store.run_writer import RunWriter
 from harness.store.stream import StreamReader
 
 ROOT = Path(__file__).parents[2]
@@ -95,3 +100,52 @@ def test_cut_at_any_byte_gives_a_whole_number_of_blocks(tmp_path: Path) -> None:
         assert len(batches) == sum(end <= length for end in ends), length
         assert [b.column("t_ns").to_pylist() for b, _ in batches] == [[k] for k in range(len(batches))]
         assert reader.closed == (length == len(content))
+
+
+FINISHER = textwrap.dedent(
+    """
+    import importlib.util, sys
+    from pathlib import Path
+    import numpy as np
+    from harness.core.trace import Block
+    from harness.store.run_writer import RunWriter
+
+    spec = importlib.util.spec_from_file_location("samples", sys.argv[2])
+    samples = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(samples)
+    writer = RunWriter.create(Path(sys.argv[1]), samples.make_spec())
+    samples.fill(writer, [samples.make_block(k, rows=20_000) for k in range(20)])
+    print("finishing", flush=True)
+    writer.finish()
+    print("finished", flush=True)
+    """
+)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.005, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15])
+def test_kill_9_while_finishing_leaves_a_whole_run_or_all_its_streams(
+    samples: SimpleNamespace, tmp_path: Path, delay_s: float
+) -> None:
+    conftest = Path(__file__).parent / "conftest.py"
+    argv = [sys.executable, "-c", FINISHER, str(tmp_path), str(conftest)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "finishing\n"
+        time.sleep(delay_s)
+        child.kill()
+        finished = child.stdout.read() == "finished\n"
+    expected = join_blocks(samples.info(), [samples.block(k, rows=20_000) for k in range(20)])
+    run_id = samples.spec().run_id
+    if (tmp_path / run_id).exists():
+        run = RunReader.open(tmp_path / run_id, verify="hashes")
+    else:
+        assert not finished
+        run = recover_partial(tmp_path / f"{run_id}.partial")
+    trace = run.trace("monsoon")
+    np.testing.assert_array_equal(trace.t_ns, expected.t_ns)
+    assert trace.calibration == expected.calibration
+    assert run.timeline().n == 6
+    assert len(run.pings()[1]) == 3
+    if not (tmp_path / run_id).exists():  # and the same run can be measured again
+        RunWriter.create(tmp_path, samples.spec()).finish()
+        assert recover_partial(tmp_path / f"{run_id}.aborted-1").trace("monsoon").counts == expected.counts
