@@ -22,7 +22,7 @@ demo: $(VENV)/.core ## measure real networks on a simulated bench: table and pic
 	@echo "== measuring the networks of $(CAMPAIGN) on a simulated bench"
 	@$(BIN)/joulebench run --sim $(CAMPAIGN)
 	@echo "== energy per inference"
-	@$(BIN)/joulebench show $(basename $(CAMPAIGN))
+	@$(BIN)/joulebench show --root $(basename $(CAMPAIGN))
 	@echo "== pictures of the traces"
 	@find $(basename $(CAMPAIGN)) -name 'trace.png' -path '*/derived/*' | sort
 

@@ -18,7 +18,7 @@ AGENT = Path("harness/boards/agent.py")
 
 LONGEST = 400
 LONGER_ALLOWED = {
-    AGENT: 1000,  # one file by design: it is what is copied to a board
+    AGENT: 1300,  # one file by design: it is what is copied to a board
 }
 RUNTIMES = {"numpy", "onnxruntime"}  # what the agent may find on a board, imported where it is used
 POSITIONAL_BOOLEANS_ALLOWED = {
