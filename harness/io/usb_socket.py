@@ -7,11 +7,15 @@ which lets the backend be handed to a child process.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import weakref
 from collections import deque
 from pathlib import Path
+
+import usb.core
 
 from harness.io.usb_described import DescribedBackend
 from harness.io.usb_wire import (
@@ -44,12 +48,12 @@ class SocketUsbBackend(DescribedBackend):
         return SocketUsbBackend, (self._path,)
 
     def _finalize_object(self) -> None:
-        self.disconnect()
+        """pyusb's hook; the finaliser of the link does what is needed, whatever the order of collection."""
 
     def disconnect(self) -> None:
         """Close the link; the next transfer opens it again."""
         if self._link is not None:
-            self._link.close()
+            self._close_link()
             self._link = None
         self._queues.clear()
 
@@ -64,6 +68,7 @@ class SocketUsbBackend(DescribedBackend):
                 link.close()
                 raise
             self._link, self._pid = link, os.getpid()
+            self._close_link = weakref.finalize(self, link.close)
         return self._link
 
     def _ask(self, op: Op, index: int, payload: bytes = b"", *, timeout_ms: int = 0) -> bytes:
@@ -89,7 +94,8 @@ class SocketUsbBackend(DescribedBackend):
     def close_index(self, index: int) -> None:
         self._queues.pop(index, None)
         if self._link is not None:
-            self._ask(Op.CLOSE, index)
+            with contextlib.suppress(usb.core.USBError):  # closing what is gone is no error
+                self._ask(Op.CLOSE, index)
 
     def claim_index(self, index: int, *, claim: bool) -> None:
         self._ask(Op.CLAIM if claim else Op.RELEASE, index)
