@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from drivers.rapl.meter import open_meter
-from drivers.simulated.powercap import LAYOUTS, simulator
+from drivers.monsoon.meter import open_meter as open_monsoon
+from drivers.rapl.meter import open_meter as open_rapl
+from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
+from drivers.simulated.powercap import LAYOUTS, PowercapTree
+from drivers.simulated.usb_inprocess import InProcessUsbBackend
 from harness.core.ports import Meter, MeterRequest
 from harness.core.waiting import NS_PER_S, VirtualClock
 from harness.testing.conformance import CHECKS, Subject
@@ -15,7 +18,7 @@ from harness.testing.conformance import CHECKS, Subject
 @pytest.fixture(params=sorted(LAYOUTS))
 def rapl(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     clock = VirtualClock()
-    tree = simulator(tmp_path, layout=request.param)
+    tree = PowercapTree(tmp_path, request.param).create()
     origin_ns = clock.now_ns()
 
     def move(_now_ns: int = 0) -> None:
@@ -23,7 +26,7 @@ def rapl(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
             tree.set_energy_j(zone, 40.0 * (clock.now_ns() - origin_ns) / NS_PER_S)
 
     def make() -> Meter:
-        return open_meter(MeterRequest("rapl", sysfs_root=tmp_path, simulated=True), clock=clock)
+        return open_rapl(MeterRequest("rapl", sysfs_root=tmp_path, simulated=True), clock=clock)
 
     clock.subscribe(move, period_ns=1_000_000)
     yield Subject(make, clock)
@@ -33,3 +36,21 @@ def rapl(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_rapl(check: Callable[[Subject], None], rapl: Subject) -> None:
     check(rapl)
+
+
+@pytest.fixture(params=[0.02, 1.5], ids=["fine range", "coarse range"])
+def monsoon(request: pytest.FixtureRequest) -> Subject:
+    clock = VirtualClock()
+    source = FunctionSource(request.param, 5.0, begin_ns=clock.now_ns())
+    device = HvpmDevice(source, now_ns=clock.now_ns, unit=HvpmUnit.draw(7))
+    backend = InProcessUsbBackend([device])
+
+    def make() -> Meter:
+        return open_monsoon(MeterRequest("supply", usb_backend=backend, simulated=True), clock=clock)
+
+    return Subject(make, clock)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_monsoon(check: Callable[[Subject], None], monsoon: Subject) -> None:
+    check(monsoon)
