@@ -17,7 +17,7 @@ from harness.core.clock import ClockMap, FloatArray, Int64Array
 from harness.core.curve import EnergyCurve
 from harness.core.trace import CalibrationPiece, ChannelSpec, Reading, ReadingKind, Trace
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 MAX_SPACING = 1.5  # readings further apart than this many periods have a gap between them
 
 

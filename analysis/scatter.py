@@ -17,7 +17,7 @@ def block_mean_u(values: ArrayLike) -> tuple[float, float]:
 
     The largest of the estimates that still have MIN_BATCHES batches counts: for white noise they agree, for
     correlated readings the longer batches are the honest ones (Flyvbjerg and Petersen 1989). Where
-    neighbouring batches are still significantly alike (lag-1 correlation r above 1/sqrt(batches)), the
+    neighbouring batches are still significantly alike (lag-1 correlation r above 1.5/sqrt(batches)), the
     variance is raised by (1 + r)/(1 - r) and the degrees of freedom fall by it. (inf, 0) if fewer than two
     values are known.
     """
@@ -44,7 +44,7 @@ def _of_batches(x: FloatArray) -> tuple[float, float]:
     if count < MIN_BATCHES or power == 0:
         return u, count - 1.0
     r = float(np.sum(rest[1:] * rest[:-1])) / power
-    if r <= count**-0.5:
+    if r <= 1.5 * count**-0.5:
         return u, count - 1.0
     r = min(r + 1 / count, MAX_CORRELATION)  # the estimate from a short record is too small by about 1/count
     return u * float(np.sqrt((1 + r) / (1 - r))), max((count - 1.0) * (1 - r) / (1 + r), 1.0)
