@@ -59,3 +59,7 @@ class BoardClock:
         excess = np.diff(self.board_knots_ns - self.host_knots_ns) / np.diff(self.host_knots_ns)
         step = t - self.host_knots_ns[k]
         return np.asarray(self.board_knots_ns[k] + step + np.rint(step * excess[k]).astype(np.int64), np.int64)
+
+    def host_ns(self, board_ns: Int64Array) -> Int64Array:
+        """Inverse of `stamp`, to the nanosecond or two."""
+        return BoardClock(self.board_knots_ns, self.host_knots_ns).stamp(board_ns)

@@ -97,10 +97,17 @@ class RunTruth:
         return RunTruth(self.records[(begin >= begin_ns) & (begin < end_ns)])
 
     def at(self, middle_ns: Int64Array) -> RunTruth:
-        """The stretch around each time (K,), in order; SpecError where there is none."""
-        row = np.searchsorted(self.records["begin_ns"], middle_ns, side="right") - 1
-        found = (row >= 0) & (self.records["end_ns"][np.maximum(row, 0)] >= middle_ns)
+        """The stretches around the times (K,), in order; SpecError where there is none."""
+        row, found = self.find(middle_ns)
         if not np.all(found):
             missing = int(np.count_nonzero(~found))
             raise SpecError(f"{missing} of {len(middle_ns)} stamped stretches are not in the truth log")
         return RunTruth(self.records[row])
+
+    def find(self, middle_ns: Int64Array) -> tuple[Int64Array, npt.NDArray[np.bool_]]:
+        """(row, found), both (K,): which stretch is around each time, if any."""
+        if len(self.records) == 0:
+            return np.zeros(len(middle_ns), np.int64), np.zeros(len(middle_ns), np.bool_)
+        row = np.searchsorted(self.records["begin_ns"], middle_ns, side="right") - 1
+        found = (row >= 0) & (self.records["end_ns"][np.maximum(row, 0)] >= middle_ns)
+        return np.asarray(row, np.int64), np.asarray(found, np.bool_)

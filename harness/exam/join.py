@@ -1,0 +1,182 @@
+"""Joins a result with the rig's hidden truth: the one place where both are seen.
+
+Two truths are kept. *Realised*: the mean energy that the n measured inferences really took. *Expected*: the
+mean energy of an inference in this world, with the level of the process start and the scatter between
+inferences at their means, and in virtual time over the distribution of durations too. Both are at the
+plane of the meter; dynamic energy is above what standby would have been at that moment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.analyse import analyse_run
+from drivers.simulated.rig.truth import RunTruth
+from harness.core.clock import Int64Array
+from harness.core.errors import SpecError
+from harness.core.result import EnergyResult, Status
+from harness.core.timeline import Phase
+from harness.store.run_reader import RunReader
+
+ToHost = Callable[[Int64Array], Int64Array]
+Interval = tuple[float, float]
+_FOUND_AT_LEAST = 0.98  # share of the measured inferences that must be in the truth log
+_SAME_CLOCK_NS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Mean energies of the measured inferences of one run at one plane, J; `found`: share found in the log."""
+
+    realised_j: float
+    expected_j: float
+    gross_realised_j: float
+    gross_expected_j: float
+    found: float
+
+
+@dataclass(frozen=True)
+class ExamRow:
+    """One result beside its truth. Measured figures are None where the result is invalid."""
+
+    run_id: str
+    world: str
+    model: str
+    meter: str
+    status: str
+    reason: str | None
+    n: int
+    starts: int
+    measured_j: float | None
+    u_j: float | None
+    interval_j: Interval | None
+    gross_measured_j: float | None
+    gross_interval_j: Interval | None
+    flags: tuple[str, ...]
+    truth: Truth
+
+    @property
+    def valid(self) -> bool:
+        return self.status == Status.VALID
+
+    @property
+    def error_rel(self) -> float | None:
+        """Signed error of dynamic energy against the realised truth, relative."""
+        return None if self.measured_j is None else self.measured_j / self.truth.realised_j - 1
+
+    @property
+    def holds_realised(self) -> bool | None:
+        return _holds(self.interval_j, self.truth.realised_j)
+
+    @property
+    def holds_expected(self) -> bool | None:
+        return _holds(self.interval_j, self.truth.expected_j)
+
+    @property
+    def gross_holds_expected(self) -> bool | None:
+        return _holds(self.gross_interval_j, self.truth.gross_expected_j)
+
+    def to_json(self) -> dict[str, Any]:
+        answers = ("valid", "error_rel", "holds_realised", "holds_expected", "gross_holds_expected")
+        return {**asdict(self), **{name: getattr(self, name) for name in answers}}
+
+
+def _holds(interval: Interval | None, value: float) -> bool | None:
+    return None if interval is None else interval[0] <= value <= interval[1]
+
+
+def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: float | None = None) -> Truth:
+    """The truth of a run's measured inferences.
+
+    `to_host`: board stamps -> host ns; `load_share`: share of the load that the meter counts (energy
+    counters), None for a meter at the DC input. SpecError if the log does not hold the run.
+    """
+    begin, end = run.timeline().rows(Phase.MEASURED)
+    middle = to_host(begin + (end - begin) // 2)
+    row, found = truth.find(middle)
+    share = float(np.mean(found)) if len(found) else 0.0
+    if share < _FOUND_AT_LEAST:
+        raise SpecError(
+            f"the truth log holds {share:.1%} of the measured inferences of {run.run_id}",
+            hint="the run was made on another bench, or the bench was restarted without its folder",
+        )
+    rows = truth.records[row[found]]
+    prefix = "load_" if load_share is not None else ""
+    dynamic, gross = float(rows[f"{prefix}dynamic_j"].mean()), float(rows[f"{prefix}gross_j"].mean())
+    expected = float(rows["expected_j"].mean() / rows["dynamic_j"].mean()) * dynamic
+    longer = float(rows["expected_ns"].mean()) / float((rows["end_ns"] - rows["begin_ns"]).mean())
+    longer = longer if np.isfinite(longer) else 1.0
+    factor = load_share if load_share is not None else 1.0
+    return Truth(
+        dynamic * factor,
+        expected * longer * factor,
+        gross * factor,
+        (expected + gross - dynamic) * longer * factor,
+        share,
+    )
+
+
+def join(
+    run: RunReader,
+    result: EnergyResult,
+    truth: RunTruth,
+    *,
+    world: str,
+    to_host: ToHost,
+    load_share: float | None = None,
+) -> ExamRow:
+    """One row of the exam."""
+    return ExamRow(
+        run.run_id, world, run.spec.model.name, result.meter, str(result.status), result.reason, result.n,
+        result.starts, result.energy_per_inference_j, result.u_j, result.interval_95_j,
+        result.gross_energy_per_inference_j, result.gross_interval_95_j, tuple(result.flags),
+        truth_of(run, truth, to_host=to_host, load_share=load_share),
+    )  # fmt: skip
+
+
+def join_run(path: Path, benches: Path) -> ExamRow | None:
+    """The primary result of a finished run measured on a simulated bench below `benches`; None if there is no truth."""
+    run = RunReader.open(path)
+    folder = _truth_folder(run.run_id, benches)
+    if folder is None or not run.simulated:
+        return None
+    about = json.loads((folder / "truth.json").read_text("utf-8"))
+    result = analyse_run(run).primary
+    meters = json.loads((folder / "meters.json").read_text("utf-8"))
+    world = f"{about['file']}/{about['seed']}"
+    share = _load_share(run, meters[run.meters()[0]])
+    return join(run, result, RunTruth.load(folder), world=world, to_host=_local_clock(run), load_share=share)
+
+
+def _truth_folder(run_id: str, benches: Path) -> Path | None:
+    """The newest truth log to which this run was announced."""
+    newest: tuple[int, Path] | None = None
+    for log in benches.glob("*/truth/announced.jsonl"):
+        for line in log.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            if row["run_id"] == run_id and (newest is None or row["t_ns"] > newest[0]):
+                newest = (row["t_ns"], log.parent)
+    return None if newest is None else newest[1]
+
+
+def _load_share(run: RunReader, facts: dict[str, Any]) -> float | None:
+    """Share of the load that an energy counter's declared total counts; None for a meter at the DC input."""
+    if facts["plane"] == "dc_input":
+        return None
+    binding = run.spec.meters[0]
+    return float(sum(facts["shares"][c] for c, rail in binding.rails if rail in binding.total_rails))
+
+
+def _local_clock(run: RunReader) -> ToHost:
+    """A local board stamps the host's clock; the pings must agree."""
+    _, pings = run.pings()
+    off = np.median(pings[:, 1] - (pings[:, 0] + pings[:, 2]) / 2) if len(pings) else 0.0
+    if abs(off) > _SAME_CLOCK_NS:
+        raise SpecError(f"the board of {run.run_id} does not stamp the host's clock (off by {off / 1e6:.1f} ms)")
+    return lambda t_ns: t_ns
