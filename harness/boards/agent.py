@@ -41,7 +41,7 @@ PROTOCOL_VERSION = 1
 NS = 1000000000
 FETCH_BYTES = 1 << 18
 SILENCE_S = 120.0  # a command that prints nothing for so long has hung
-PIN_WAIT_S = 5.0  # how long a FIFO may have no reader when the agent starts
+PIN_WAIT_S = 2.0  # how long a FIFO may have no reader when the agent starts
 OPTIMISATION = {
     "disabled": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -496,7 +496,7 @@ class CommandRuntime:
                     "command {!r} cannot be started: {}".format(argv[0], error.strerror or error),
                     "give a program that is on the board's PATH, or its absolute path",
                 )
-        lines = LineStamper(self._start, self._stop, self._pin, stamps, os.path.basename(argv[0]))
+        lines = LineStamper(self._start, self._stop, self._pin, stamps, os.path.basename(argv[0]), spawned_ns)
         try:
             lines.read(child.stdout.fileno())
             status = child.wait()
@@ -522,8 +522,9 @@ class LineStamper:
 
     NUMBER = re.compile(r"(?<![\w.])(\d{6,})(?![\w.])")
 
-    def __init__(self, start, stop, pin, stamps, program):
+    def __init__(self, start, stop, pin, stamps, program, spawned_ns):
         self._start, self._stop, self._pin, self._stamps, self._program = start, stop, pin, stamps, program
+        self._spawned_ns = spawned_ns
         self._begin = None
         self._begin_chunk = -1
         self._carried = None  # whether lines carry their own times: decided by the first
@@ -585,8 +586,11 @@ class LineStamper:
         if not carried:
             return arrived
         stamp = int(number.group(1))
-        if abs(arrived - stamp) > 3600 * NS:
-            self._complain("printed a time that is not CLOCK_MONOTONIC in nanoseconds (now {})".format(arrived), text)
+        if not self._spawned_ns <= stamp <= arrived:
+            limits = "{} to {}".format(self._spawned_ns, arrived)
+            self._complain(
+                "printed a time that is not of CLOCK_MONOTONIC in ns since its start ({})".format(limits), text
+            )
         return stamp
 
     def _complain(self, what, text):
@@ -1106,7 +1110,7 @@ def attach(options):
             failed = os.path.exists("failed.json")
             if failed or now_ns() > give_up_ns:
                 silent = "no agent answers in {}: {}".format(directory, error.strerror)
-                refused = refusal(AgentError("transient", silent))
+                refused = refusal(AgentError("gone", silent))
                 if failed:
                     with open("failed.json") as text:
                         refused = json.loads(text.read())

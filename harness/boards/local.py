@@ -74,7 +74,8 @@ class LocalTransport:
                 f"{source} cannot be copied to {target}: {error.strerror}", hint=f"df -h {target.parent}"
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def spawn(self, argv: Sequence[str], *, log: str, env: Mapping[str, str]) -> int:
         assignments = [f"{name}={value}" for name, value in env.items()]

@@ -72,8 +72,10 @@ class AgentHost:
         log = str(directory / "agent.log")
         self._transport.spawn(argv, log=log, env={})
 
+        waits = iter((ATTACH_WAIT_S,))  # the first time it is still starting; later it is there or gone
+
         def connect() -> LineStream:
-            attach = [python, "-u", script, "attach", str(directory), "--wait-s", repr(ATTACH_WAIT_S)]
+            attach = [python, "-u", script, "attach", str(directory), "--wait-s", repr(next(waits, 0.0))]
             return self._transport.stream(attach)
 
         def end() -> None:

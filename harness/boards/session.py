@@ -28,7 +28,15 @@ PROTOCOL_VERSION = 1
 REPLY_S = 10.0
 LOAD_S = 600.0
 SLACK_S = 60.0
-_KINDS: dict[str, type[BenchError]] = {"spec": SpecError, "device": DeviceError, "transient": TransientError}
+
+
+class AgentGone(TransientError):
+    """The link works, but no agent answers behind it."""
+
+
+_KINDS: dict[str, type[BenchError]] = {
+    "spec": SpecError, "device": DeviceError, "transient": TransientError, "gone": AgentGone,
+}  # fmt: skip
 
 Connect = Callable[[], LineStream]
 LoadJob = Callable[[RunSpec], Mapping[str, Any]]
@@ -49,6 +57,9 @@ class AgentLink:
         while True:
             try:
                 return self._ask(op, fields, max(0.1, until - time.monotonic()))
+            except AgentGone as error:
+                self.drop()
+                raise self._gone(error) from error
             except TransientError as error:
                 if time.monotonic() >= until:
                     raise TransientError(
@@ -78,23 +89,26 @@ class AgentLink:
 
     def _reconnect(self, cause: TransientError) -> None:
         """Attach again; the agent does not notice. Raises when it is gone for good."""
-        self.drop()
         until = time.monotonic() + self._patience_s
         while True:
+            self.drop()
             try:
                 self._stream = self._connect()
                 self._ask("status", {}, REPLY_S)
                 return
-            except TransientError:
-                self.drop()
-                if time.monotonic() >= until:
-                    words = self._last_words()
-                    raise TransientError(
-                        f"board {self._board}: the agent is gone ({cause.message})"
-                        + (f"; its last words: {words}" if words else ""),
-                        hint="run again: finished runs are kept, this one is measured anew",
-                    ) from cause
+            except TransientError as error:
+                if isinstance(error, AgentGone) or time.monotonic() >= until:
+                    self.drop()
+                    raise self._gone(cause) from error
                 time.sleep(0.1)
+
+    def _gone(self, cause: TransientError) -> TransientError:
+        words = self._last_words()
+        return TransientError(
+            f"board {self._board}: the agent is gone ({cause.message})"
+            + (f"; its last words: {words}" if words else ""),
+            hint="run again: finished runs are kept, this one is measured anew",
+        )
 
     def ping(self, count: int) -> Int64Array:
         """(count, 3) int64: host before, middle of the agent's two stamps, host after."""

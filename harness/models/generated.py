@@ -16,6 +16,7 @@ OPSET = 14
 
 FEATURES, HIDDEN, CLASSES = 80, 256, 128
 VOCABULARY, WIDTH, HEADS, FEED_FORWARD, LAYERS = 2000, 192, 4, 768, 4
+LONGEST = 1024  # tokens
 
 
 def build(name: str, seed: int) -> bytes:
@@ -48,6 +49,9 @@ class _Graph:
             values = values.astype(np.float32)
         self.weights.append(numpy_helper.from_array(values, name))
         return name
+
+    def integers(self, name: str, *values: int) -> str:
+        return self.constant(name, np.array(values, np.int64))
 
     def node(self, op: str, *inputs: str, outputs: int = 1, name: str = "", **attributes: Any) -> str:
         from onnx import helper
@@ -85,7 +89,7 @@ def _lstm(graph: _Graph) -> bytes:
         r = graph.weight(f"r{layer}", 1, 4 * HIDDEN, HIDDEN, gain=np.sqrt(4.0))
         b = graph.weight(f"b{layer}", 1, 8 * HIDDEN, gain=0.1)
         states = graph.node("LSTM", x, w, r, b, hidden_size=HIDDEN, name=f"lstm_{layer}")
-        x = graph.node("Squeeze", states, graph.constant(f"direction_{layer}", np.array([1], np.int64)))
+        x = graph.node("Squeeze", states, graph.integers(f"direction_{layer}", 1))
         width = HIDDEN
     last = graph.node("Gather", x, graph.constant("last", np.array(-1, np.int64)), axis=0)
     graph.node("Gemm", last, graph.weight("w_out", HIDDEN, CLASSES), graph.weight("b_out", CLASSES), name="scores")
@@ -93,13 +97,16 @@ def _lstm(graph: _Graph) -> bytes:
 
 
 def _transformer(graph: _Graph) -> bytes:
-    """An encoder of four pre-norm blocks over `tokens` [batch, sequence], mean-pooled into class scores."""
+    """Four pre-norm encoder blocks over `tokens` [batch, sequence <= 1024], mean-pooled into class scores."""
     from onnx import TensorProto, helper
 
     tokens = helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", "sequence"])
-    x = graph.node("Gather", graph.weight("embedding", VOCABULARY, WIDTH, gain=np.sqrt(VOCABULARY)), "tokens")
-    graph.constant("split", np.array([0, 0, HEADS, WIDTH // HEADS], np.int64))
-    graph.constant("join", np.array([0, 0, WIDTH], np.int64))
+    words = graph.node("Gather", graph.weight("embedding", VOCABULARY, WIDTH, gain=np.sqrt(VOCABULARY)), "tokens")
+    length = graph.node("Slice", graph.node("Shape", "tokens"), graph.integers("one", 1), graph.integers("two", 2))
+    places = graph.weight("positions", LONGEST, WIDTH, gain=0.5 * np.sqrt(LONGEST))
+    x = graph.node("Add", words, graph.node("Slice", places, graph.integers("zero", 0), length))
+    graph.integers("split", 0, 0, HEADS, WIDTH // HEADS)
+    graph.integers("join", 0, 0, WIDTH)
     graph.constant("scale", np.float32(1.0 / np.sqrt(WIDTH / HEADS)))
     for layer in range(LAYERS):
         x = graph.node("Add", x, _attention(graph, f"l{layer}", _norm(graph, f"l{layer}.norm1", x)))

@@ -44,11 +44,13 @@ def generate(signature: Sequence[TensorSignature], axes: Mapping[str, int], seed
 def read_npz(path: Path, signature: Sequence[TensorSignature], axes: Mapping[str, int]) -> dict[str, Array]:
     """The inputs in `path`. SpecError names what is missing, unknown, or of another type or shape."""
     try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
         with np.load(path, allow_pickle=False) as archive:
             given = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise SpecError(f"inputs file {path} does not exist") from error
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise SpecError(
             f"inputs file {path} is not a readable .npz file: {error}", hint="write it with numpy.savez(FILE, name=...)"
         ) from error

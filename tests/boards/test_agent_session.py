@@ -1,0 +1,155 @@
+"""Real agents, real inference: what the stamps say is what happened."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from harness.core.errors import DeviceError, SpecError
+from harness.core.ports import AgentSession, Step
+from harness.core.spec import RuntimeSpec
+from harness.core.timeline import PHASE_CODE, Phase
+from harness.models.reference import compare_outputs, reference_outputs
+from harness.models.resolve import prepare_model
+
+PROGRAM = (
+    Step("marker", Phase.MARKER, bits="10110", chip_s=0.01),
+    Step("infer", Phase.LEAD_IN, seconds=0.1),
+    Step("infer", Phase.MEASURED, count=17),
+    Step("infer", Phase.LEAD_OUT, seconds=0.1),
+    Step("infer", Phase.PROBE, count=3, pause_min_s=0.01, pause_max_s=0.01),
+    Step("idle", Phase.STANDBY_AFTER, seconds=0.1),
+)
+
+
+def loaded(board, spec) -> AgentSession:
+    session = board.start_agent(spec, 0)
+    session.load(spec, 0)
+    return session
+
+
+@pytest.mark.parametrize(("model", "batch"), [("zoo:squeezenet", 2), ("gen:lstm", 1), ("gen:transformer", 3)])
+def test_a_program_is_carried_out_as_written(board, make_spec, cache, model: str, batch: int) -> None:
+    spec = make_spec(model, batch)
+    session = board.start_agent(spec, 2)
+    report = session.load(spec, 2)
+    timeline = session.perform(PROGRAM, 2, seed=1)
+    outputs = session.outputs()
+    session.close()
+
+    assert report.details["runtime"] == "onnxruntime" and report.details["binding"] == "io_binding"
+    assert report.details["threads"] == 1 and report.details["spinning"] == "off"
+    assert [s.phase for s in report.timeline.spans] == [Phase.LOAD]
+    assert [s.phase for s in timeline.spans] == [step.phase for step in PROGRAM]
+    assert timeline.clock == board.clock == "board:local"
+    assert timeline.n == 17 and timeline.starts == (2,) and set(timeline.start) == {2}
+    assert np.all(timeline.begin_ns < timeline.end_ns) and np.all(timeline.begin_ns[1:] >= timeline.end_ns[:-1])
+    assert report.timeline.end_ns[0] < timeline.begin_ns[0]
+    for span in timeline.spans:
+        begin, end = timeline.rows(span.phase)
+        assert np.all(begin >= span.begin_ns) and np.all(end <= span.end_ns)
+        assert (span.phase is Phase.STANDBY_AFTER) == (len(begin) == 0)
+
+    reference = reference_outputs(prepare_model(spec.model, cache))
+    verdict = compare_outputs(outputs, reference, spec.protocol.output_tolerance_rel)
+    assert verdict.ok, verdict.reason
+    assert next(iter(outputs.values())).shape[0] == batch
+
+
+def test_durations_and_lead_in_without_a_break(board, make_spec) -> None:
+    session = loaded(board, make_spec())
+    timeline = session.perform(PROGRAM, 0, seed=1)
+    session.close()
+    durations = {s.phase: (s.end_ns - s.begin_ns) / 1e9 for s in timeline.spans}
+    assert durations[Phase.STANDBY_AFTER] == pytest.approx(0.1, abs=0.03)
+    assert 0.1 <= durations[Phase.LEAD_IN] < 0.3
+    assert durations[Phase.MARKER] == pytest.approx(0.05, abs=0.03)
+    chips, _ = timeline.rows(Phase.MARKER)
+    assert len(chips) == 3
+    steady = np.isin(timeline.phase, [PHASE_CODE[p] for p in (Phase.LEAD_IN, Phase.MEASURED, Phase.LEAD_OUT)])
+    gaps_ns = timeline.begin_ns[steady][1:] - timeline.end_ns[steady][:-1]
+    assert np.median(gaps_ns) < 200_000  # an order of magnitude is speed; 0.2 ms would be a pause
+
+
+def test_dithered_pauses_lie_in_their_range_and_follow_the_seed(board, make_spec) -> None:
+    step = Step("infer", Phase.MEASURED, count=40, pause_min_s=0.002, pause_max_s=0.012)
+    session = loaded(board, make_spec())
+    first, again, other = (session.perform([step], 0, seed=seed) for seed in (5, 5, 6))
+    session.close()
+
+    def gaps_s(timeline):
+        return (timeline.begin_ns[1:] - timeline.end_ns[:-1]) / 1e9
+
+    gaps = gaps_s(first)
+    assert gaps.min() >= 0.002 and np.quantile(gaps, 0.9) < 0.013
+    assert np.std(gaps) > 0.0015  # U(2, 12) ms has 2.9 ms
+    assert np.median(np.abs(gaps - gaps_s(again))) < 0.0005
+    assert np.median(np.abs(gaps - gaps_s(other))) > 0.0005
+
+
+def test_more_inferences_than_were_preallocated(board, make_spec) -> None:
+    session = loaded(board, make_spec(axes={"sequence": 1}))
+    timeline = session.perform([Step("infer", Phase.MEASURED, count=5000)], 0, seed=1)
+    long = session.perform([Step("infer", Phase.MEASURED, seconds=0.6)], 0, seed=1)
+    session.close()
+    assert timeline.n == 5000
+    assert np.all(timeline.begin_ns > 0) and np.all(timeline.end_ns[:-1] <= timeline.begin_ns[1:])
+    assert np.all(np.diff(long.begin_ns) > 0)
+
+
+def test_ping_brackets_the_boards_time(board, make_spec) -> None:
+    session = board.start_agent(make_spec(), 0)
+    pings = session.ping(20)
+    session.close()
+    assert pings.shape == (20, 3) and pings.dtype == np.int64
+    assert np.all((pings[:, 0] < pings[:, 1]) & (pings[:, 1] < pings[:, 2]))  # the local board shares the host's clock
+
+
+def test_settings_are_in_force(board, make_spec) -> None:
+    spec = make_spec(runtime=RuntimeSpec(threads=2, spinning="on", optimisation="basic"), cpus=(0,))
+    session = board.start_agent(spec, 0)
+    assert session.hello()["cpus"] == [0]
+    details = session.load(spec, 0).details
+    session.close()
+    assert (details["threads"], details["spinning"], details["optimisation"]) == (2, "on", "basic")
+
+
+def test_inputs_given_in_a_file_reach_the_board(board, make_spec, cache, tmp_path) -> None:
+    given = np.linspace(-1, 1, 5 * 80, dtype=np.float32).reshape(1, 5, 80)
+    np.savez(tmp_path / "frames.npz", frames=given)
+    spec = make_spec(axes={"sequence": 5}, inputs_npz="frames.npz")
+    session = loaded(board, spec)
+    outputs = session.outputs()
+    session.close()
+    prepared = prepare_model(spec.model, cache)
+    assert np.array_equal(prepared.inputs["frames"], given)
+    assert compare_outputs(outputs, reference_outputs(prepared), 1e-4).ok
+    wrong = dataclasses.replace(prepared, inputs={"frames": -given})
+    assert not compare_outputs(outputs, reference_outputs(wrong), 1e-4).ok
+
+
+def test_perform_without_a_model_is_refused_and_the_agent_lives_on(board, make_spec) -> None:
+    session = board.start_agent(make_spec(), 0)
+    with pytest.raises(SpecError, match="no model is loaded"):
+        session.perform([Step("infer", Phase.MEASURED, count=1)], 0, seed=1)
+    assert session.perform([Step("idle", Phase.STANDBY_BEFORE, seconds=0.01)], 0, seed=1).n == 0
+    session.close()
+    session.close()
+
+
+def test_a_cpu_that_is_not_there(board, make_spec) -> None:
+    with pytest.raises(SpecError, match="cpus 4711"):
+        board.start_agent(make_spec(cpus=(4711,)), 0)
+
+
+def test_a_python_that_is_not_there(board, make_spec) -> None:
+    with pytest.raises(DeviceError, match="/nowhere/python"):
+        board.start_agent(make_spec(python="/nowhere/python"), 0)
+
+
+def test_the_agent_leaves_nothing_behind(board, make_spec, tmp_path) -> None:
+    session = board.start_agent(make_spec(), 0)
+    session.close()
+    assert list((tmp_path / "board" / "agents").iterdir()) == []
