@@ -43,3 +43,11 @@ def test_they_are_what_the_distribution_installs() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_they_are_marked_as_typed(name: str) -> None:
     assert (ROOT / name / "py.typed").is_file()
+
+
+def test_every_configuration_file_lies_where_it_is_looked_for() -> None:
+    from harness.config.lookup import FOLDER, KINDS
+
+    files = [path for path in (ROOT / FOLDER).rglob("*") if path.is_file()]
+    assert files
+    assert not [str(path) for path in files if path.suffix != ".yaml" or path.parent.name not in KINDS]
