@@ -68,12 +68,12 @@ class Plan:
 def in_order(specs: Sequence[RunSpec]) -> tuple[RunSpec, ...]:
     """Blocked by repetition and, within a block, shuffled by the campaign's seed.
 
-    A run's place depends on its own id only, so that adding a model leaves the order of the others alone.
+    A run's place depends on its own id only (which contains the seed), so that adding a model leaves the order of
+    the others alone.
     """
 
     def key(spec: RunSpec) -> tuple[int, str]:
-        lot = f"{spec.seed}:{spec.repetition}:{spec.run_id}".encode()
-        return spec.repetition, hashlib.sha256(lot).hexdigest()
+        return spec.repetition, hashlib.sha256(spec.run_id.encode()).hexdigest()
 
     return tuple(sorted(specs, key=key))
 

@@ -61,10 +61,15 @@ class RunWriter:
         partial = layout.partial_path(root, spec.run_id)
         if partial.exists():
             _set_aside(partial, "the measurement was interrupted; found when it was begun again")
-        (partial / layout.RAW).mkdir(parents=True)
-        write_durably(partial / layout.SPEC, json_bytes(spec.to_json()))
-        fsync_path(partial)
-        fsync_path(root)
+        try:
+            (partial / layout.RAW).mkdir(parents=True)
+            write_durably(partial / layout.SPEC, json_bytes(spec.to_json()))
+            fsync_path(partial)
+            fsync_path(root)
+        except OSError as error:
+            raise SpecError(
+                f"cannot begin a run in {root}: {error.strerror}", hint="give a writable directory with space"
+            ) from error
         return cls(partial, spec)
 
     def block_writer(self, meter: str, info: MeterInfo) -> BlockWriter:
@@ -96,7 +101,19 @@ class RunWriter:
         write_durably(layout.json_path(self.path, layout.check_name(name)), json_bytes(document))
 
     def finish(self) -> Path:
-        """Raw becomes Parquet, is synced, hashed and renamed into place; returns the final path."""
+        """Raw becomes Parquet, is synced, hashed and renamed into place; returns the final path.
+
+        DeviceError if the disk refuses: the `.partial` then still holds everything that was measured.
+        """
+        try:
+            return self._finished()
+        except OSError as error:
+            raise DeviceError(
+                f"cannot finish the run {self.path}: {error.strerror or error}",
+                hint="free space on that disk; what was measured is kept there",
+            ) from error
+
+    def _finished(self) -> Path:
         self._close()
         infos = self._meter_infos()
         simulated = self.spec.simulated or any(info.simulated for info in infos.values())

@@ -7,6 +7,7 @@ kill -9 everything up to the last complete batch is readable and nothing of it l
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.core.clock import Int64Array
+from harness.core.errors import DeviceError
 from harness.core.timeline import PHASES, Phase, Span, Timeline
 from harness.core.trace import Block, CalibrationPiece, Gap, MeterInfo
 
@@ -24,23 +26,48 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class StreamWriter:
-    """Appends record batches of equal schema to an Arrow IPC stream; `append` returns when the kernel has the batch."""
+    """Appends record batches of equal schema to an Arrow IPC stream; `append` returns when the kernel has the batch.
+
+    After a failed write (disk full) the stream ends in a torn message, and anything behind that would be lost to
+    a reader: it is not appended to again. DeviceError names the file and what the system said.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
         self.schema = schema
         self._sink = pa.OSFile(str(path), "wb")
-        self._writer = pa.ipc.new_stream(self._sink, schema)
+        self._torn = False
+        with self._guarded():
+            self._writer = pa.ipc.new_stream(self._sink, schema)
 
     def append(self, batch: pa.RecordBatch, companion: Mapping[str, Any]) -> None:
         text = json.dumps(companion, separators=(",", ":")).encode()
-        self._writer.write_batch(batch, custom_metadata={COMPANION: text})
+        with self._guarded():
+            self._writer.write_batch(batch, custom_metadata={COMPANION: text})
 
     def close(self) -> None:
-        """Write the end mark. May be called twice."""
-        if not self._sink.closed:
-            self._writer.close()
+        """Write the end mark, unless a write failed before. May be called twice."""
+        if self._sink.closed:
+            return
+        try:
+            if not self._torn:
+                with self._guarded():
+                    self._writer.close()
+        finally:
             self._sink.close()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        if self._torn:
+            raise DeviceError(f"{self.path} could not be written earlier", hint="free space and measure the run again")
+        try:
+            yield
+        except OSError as error:
+            self._torn = True
+            raise DeviceError(
+                f"cannot write {self.path}: {error.strerror or error}",
+                hint="free space on that disk; what was written up to now is kept",
+            ) from error
 
 
 class StreamReader:

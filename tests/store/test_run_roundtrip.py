@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -161,6 +164,42 @@ def test_cut_off_recorder_is_named_in_the_manifest(samples: SimpleNamespace, tmp
     assert facts["recorder_closed"] is False
     assert facts["recorder_cut_off"] is True
     assert len(run.trace("monsoon")) == 50
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """A full disk, as the kernel tells it: writing beyond `size` fails with EFBIG."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_loses_nothing_that_was_written(samples: SimpleNamespace, tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, samples.spec())
+    meter = writer.block_writer("monsoon", samples.info())
+    blocks = [samples.block(k, rows=1000) for k in range(10)]
+    for block in blocks[:4]:
+        meter.append(block)
+    with files_no_larger_than(meter.path.stat().st_size + 3000), pytest.raises(DeviceError, match="File too large"):
+        for block in blocks[4:]:
+            meter.append(block)
+    with pytest.raises(DeviceError, match="could not be written earlier"):  # behind a torn message all would be lost
+        meter.append(blocks[5])
+    with files_no_larger_than(2000), pytest.raises(DeviceError, match="cannot finish the run"):
+        writer.finish()
+    assert_same(recover_partial(writer.path).trace("monsoon"), join_blocks(samples.info(), blocks[:4]))
+    run = RunReader.open(writer.finish(), verify="hashes")  # there is space again
+    assert_same(run.trace("monsoon"), join_blocks(samples.info(), blocks[:4]))
+    assert run.meter_facts("monsoon")["recorder_cut_off"] is True
+
+
+def test_a_root_that_cannot_be_written_is_a_wrong_request(samples: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match="cannot begin a run in"):
+        RunWriter.create(tmp_path / "file", samples.spec())
 
 
 INT_DTYPES = st.sampled_from([np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
