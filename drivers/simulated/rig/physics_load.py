@@ -80,11 +80,10 @@ class LoadCurve:
         z = np.random.default_rng([self._seed, 13, number]).standard_normal()
         self._start_factor = 1.0 + self._load.start_sd * float(np.clip(z, -4, 4))
 
-    @property
-    def gap_w(self) -> float:
-        """Power above standby that is held in a gap."""
-        active_w = self._idle_w + self.workload.dynamic_w
-        return max(self._load.gap_over_active * active_w - self._idle_w, 0.01 * self.workload.dynamic_w)
+    def gap_w(self, level_w: FloatArray) -> FloatArray:
+        """Power above standby that is held in the gap after work of this level (K,) above standby."""
+        held = self._load.gap_over_active * (self._idle_w + level_w) - self._idle_w
+        return np.maximum(held, 0.01 * level_w)
 
     @property
     def end_s(self) -> float:
@@ -163,8 +162,8 @@ class LoadCurve:
         held = np.minimum(rest, load.hold_s)
         fading = np.exp(-(rest - held) / load.fall_s)
         falling = np.exp(-held / load.fall_s)
-        gap_w = np.full(n, self.gap_w)
-        gap_w[0] = self._held_w
+        after_w = self.gap_w(expected)
+        gap_w = np.concatenate([[self._held_w], after_w[:-1]])
         work = self.workload
         slow = min(1.0, work.lowest) if layered else 1.0
         duration = end - onset
@@ -196,7 +195,7 @@ class LoadCurve:
         self._new.append(rows[keep])
         self._end_s, self._end_j = float(end[-1]), float(base[-1])
         self._power = (float(realised[1][-1]), float(ideal[1][-1]))
-        self._held_w = self.gap_w
+        self._held_w = float(after_w[-1])
         return np.asarray(work_j - ideal_j, np.float64)
 
     @staticmethod
