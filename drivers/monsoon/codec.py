@@ -45,6 +45,7 @@ from harness.core.trace import Block, CalibrationPiece, Gap, IntColumn
 BoolArray = npt.NDArray[np.bool_]
 Observations = npt.NDArray[np.void]  # of dtype MEASUREMENT
 FULL_SCALE = 65_535
+_MEASUREMENT, _ZERO_CAL, _INVALID, _REF_CAL = (int(kind) for kind in SampleType)  # plain: faster against arrays
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class PacketDecoder:
         Raises DeviceError only for calibration samples that cannot be used.
         """
         complete = (np.asarray(lengths, np.int64) - HEADER_BYTES) // OBS_BYTES
-        well_formed = (complete >= 0) & (slots[:, 3] >= 1) & (slots[:, 3] <= MAX_OBS)
+        said = slots[:, 3]
+        well_formed = (complete >= 0) & (said >= 1) & (said <= MAX_OBS)
         kept = slots[well_formed]
         packets = self._place(kept, complete[well_formed])
         present = np.arange(MAX_OBS) < packets.usable[:, None]
@@ -106,20 +108,22 @@ class PacketDecoder:
         obs: Observations = np.ascontiguousarray(body).view(MEASUREMENT)[:, 0]
         kind = obs["main_gain"] & TYPE_MASK
         unplaced = self._withdraw(packets, len(obs))
-        row = (kind == SampleType.MEASUREMENT) & ~unplaced
+        row = (kind == _MEASUREMENT) & ~unplaced
+        of_type = np.bincount(kind >> 4, minlength=4)
+        rows = int(np.count_nonzero(row))
 
         columns, saturated = self._columns(obs[row])
-        calibration, uncalibrated = self._calibrate(obs, kind, row)
+        calibration, uncalibrated = self._calibrate(obs, kind, row, rows)
         counts = {
             "malformed_packets": np.count_nonzero(~well_formed),
             "short_packets": np.count_nonzero(packets.usable < packets.obs),
             "missing_packets": packets.missing.sum(),
             "missing_samples_estimated": packets.estimate.sum(),
             "dropped_samples": packets.dropped.sum() + (packets.obs - packets.usable).sum(),
-            "zero_cal_samples": np.count_nonzero(kind == SampleType.ZERO_CAL),
-            "ref_cal_samples": np.count_nonzero(kind == SampleType.REF_CAL),
-            "invalid_samples": np.count_nonzero(kind == SampleType.INVALID),
-            "unplaced_samples": np.count_nonzero(unplaced & (kind == SampleType.MEASUREMENT)),
+            "zero_cal_samples": of_type[_ZERO_CAL >> 4],
+            "ref_cal_samples": of_type[_REF_CAL >> 4],
+            "invalid_samples": of_type[_INVALID >> 4],
+            "unplaced_samples": of_type[_MEASUREMENT >> 4] - rows,
             "not_at_voltage_packets": np.count_nonzero(packets.flags & AT_VOLTAGE_BIT == 0),
             "saturated_samples": saturated,
             "uncalibrated_samples": uncalibrated,
@@ -143,11 +147,11 @@ class PacketDecoder:
         if len(kept) and self._before is None:
             self._before = (int(counter[0]), int(sequence[0]) - 1, int(obs[0]))
         counter_before, sequence_before, obs_before = self._before or (0, 0, 0)
-        dropped = np.diff(counter, prepend=counter_before) & 0xFFFF
-        missing = (np.diff(sequence, prepend=sequence_before) - 1) & SEQUENCE_MASK
-        estimate = missing * (obs + np.append(obs_before, obs)[: len(obs)]) // 2
+        dropped = counter - _shifted(counter, counter_before) & 0xFFFF
+        missing = sequence - _shifted(sequence, sequence_before) - 1 & SEQUENCE_MASK
+        estimate = missing * (obs + _shifted(obs, obs_before)) // 2
         end = self.slots + np.cumsum(dropped + estimate + obs)
-        before = np.append(self.slots, end)[: len(end)]
+        before = _shifted(end, self.slots)
         if len(kept):
             self._before = (int(counter[-1]), int(sequence[-1]), int(obs[-1]))
             self.slots = int(end[-1])
@@ -188,40 +192,50 @@ class PacketDecoder:
         return fine.astype(np.int32), coarse.astype(np.int32)
 
     def _calibrate(
-        self, obs: Observations, kind: npt.NDArray[np.integer], row: BoolArray
+        self, obs: Observations, kind: npt.NDArray[np.integer], row: BoolArray, rows: int
     ) -> tuple[list[CalibrationPiece], int]:
         """Feed the rings in order; pieces hold from the first row after the sample that changed them.
 
         Also returns how many rows came before the rings of all channels were full.
         """
-        pieces: list[CalibrationPiece] = []
-        rows = int(np.count_nonzero(row))
-        if rows and not self._told:
-            self._told = True
-            for name in self.channels:
-                scale = VOLT_PER_COUNT * CHANNELS[name].voltage_divider
-                pieces.append(CalibrationPiece(0, f"{name}_voltage_raw", 0, scale, 0.0))
-        uncalibrated = 0 if not self.calibration.missing() else rows
-        samples = np.flatnonzero((kind == SampleType.ZERO_CAL) | (kind == SampleType.REF_CAL))
-        first_rows = np.cumsum(row)[samples] if len(samples) else samples
-        codes = {name: np.stack(self._codes(obs[samples], name), axis=1) for name in self.channels}
-        pieces += self._fresh_pieces(0) if rows and (not len(samples) or first_rows[0] > 0) else []
-        for k, first_row in enumerate(first_rows):
-            incomplete = bool(uncalibrated) and bool(self.calibration.missing())
-            self._fresh |= self.calibration.add(
-                SampleType(int(kind[samples[k]])), {name: codes[name][k].tolist() for name in self.channels}
-            )
-            if incomplete and not self.calibration.missing():
-                uncalibrated = int(first_row)
-            following = first_rows[k + 1] if k + 1 < len(samples) else rows
+        pieces = self._voltage_pieces() if rows else []
+        uncalibrated = rows if self.calibration.missing() else 0
+        samples = np.flatnonzero((kind == _ZERO_CAL) | (kind == _REF_CAL))
+        first_rows = [*np.cumsum(row)[samples].tolist(), rows] if len(samples) else [rows]
+        if first_rows[0] > 0:
+            pieces += self._fresh_pieces(0)
+        for sample, first_row, following in zip(samples, first_rows[:-1], first_rows[1:], strict=True):
+            codes = {name: tuple(int(c[0]) for c in self._codes(obs[[sample]], name)) for name in self.channels}
+            was_missing = bool(self.calibration.missing())
+            self._fresh |= self.calibration.add(SampleType(int(kind[sample])), codes)
+            if was_missing and not self.calibration.missing():
+                uncalibrated = first_row
             if first_row < following:
-                pieces += self._fresh_pieces(int(first_row))
+                pieces += self._fresh_pieces(first_row)
         return pieces, uncalibrated
 
+    def _voltage_pieces(self) -> list[CalibrationPiece]:
+        """The constant scales of the voltage columns, once."""
+        names = () if self._told else self.channels
+        self._told = True
+        return [
+            CalibrationPiece(0, f"{name}_voltage_raw", 0, VOLT_PER_COUNT * CHANNELS[name].voltage_divider, 0.0)
+            for name in names
+        ]
+
     def _fresh_pieces(self, first_row: int) -> list[CalibrationPiece]:
+        """Pieces of the channels whose calibration changed since they were last told."""
         names = [name for name in self.channels if name in self._fresh]
         self._fresh.clear()
         return [piece for name in names for piece in self.calibration.pieces(name, first_row)]
+
+
+def _shifted(column: Int64Array, first: int) -> Int64Array:
+    """What stood before each entry: `first`, then all but the last."""
+    before = np.empty_like(column)
+    before[:1] = first
+    before[1:] = column[:-1]
+    return before
 
 
 def _gaps(packets: _Packets) -> list[Gap]:

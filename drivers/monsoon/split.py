@@ -19,9 +19,12 @@ Lengths = npt.NDArray[np.int64]
 
 def to_slots(packets: list[bytes]) -> tuple[Slots, Lengths]:
     """Packets of at most 64 bytes -> (K, 64) uint8, zero filled, and their lengths (K,)."""
-    joined = b"".join(p.ljust(PACKET_BYTES, b"\0")[:PACKET_BYTES] for p in packets)
-    slots = np.frombuffer(joined, np.uint8).reshape(len(packets), PACKET_BYTES)
-    return slots, np.fromiter((min(len(p), PACKET_BYTES) for p in packets), np.int64, len(packets))
+    lengths = np.minimum(np.fromiter(map(len, packets), np.int64, len(packets)), PACKET_BYTES)
+    slots = np.zeros((len(packets), PACKET_BYTES), np.uint8)
+    slots[np.arange(PACKET_BYTES) < lengths[:, None]] = np.frombuffer(
+        b"".join(p[:PACKET_BYTES] for p in packets), np.uint8
+    )
+    return slots, lengths
 
 
 class PacketSplitter:

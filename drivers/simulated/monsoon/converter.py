@@ -10,12 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from drivers.monsoon.calibration import RING
-from drivers.monsoon.fields import CHANNELS, CURRENT_FIELDS, MEASUREMENT, RANGE_UNIT_A, VOLT_PER_COUNT, SampleType
+from drivers.monsoon.fields import (
+    CHANNELS,
+    CURRENT_FIELDS,
+    MEASUREMENT,
+    OBS_BYTES,
+    RANGE_UNIT_A,
+    VOLT_PER_COUNT,
+    SampleType,
+)
 from drivers.simulated.monsoon.unit import HvpmUnit
 from harness.core.clock import FloatArray
 
 SLOTS_PER_S = 5000
 SLOTS_PER_MS = 5
+MEASUREMENT_NAMES = MEASUREMENT.names or ()
+_ZERO_CAL, _REF_CAL, _INVALID = (int(t) for t in (SampleType.ZERO_CAL, SampleType.REF_CAL, SampleType.INVALID))
 GAIN_BYTE = 0x01  # bits 0-3 of the gain bytes; their meaning is not documented
 
 
@@ -25,7 +35,7 @@ class Converter:
     def __init__(self, unit: HvpmUnit, *, seed: int, feeds: str = "main") -> None:
         self._unit = unit
         self._rng = np.random.default_rng([seed, 0xADC])
-        self._voltage_field = CHANNELS[feeds].voltage_field
+        self._voltage_word = MEASUREMENT_NAMES.index(CHANNELS[feeds].voltage_field)
         self._divider = CHANNELS[feeds].voltage_divider
         order = [field.split("_") for field in CURRENT_FIELDS]  # (channel, "coarse" or "fine")
         codes = [(channel, 1 if kind == "coarse" else 0) for channel, kind in order]
@@ -44,9 +54,9 @@ class Converter:
         phase = slot % max(2, cal_ms * SLOTS_PER_MS)
         initial = slot < 2 * RING
         kind = np.zeros(count, np.uint8)
-        kind[self._rng.random(count) < self._unit.invalid_rate] = SampleType.INVALID
-        kind[(initial & (slot % 2 == 0)) | (~initial & (phase == 0))] = SampleType.ZERO_CAL
-        kind[(initial & (slot % 2 == 1)) | (~initial & (phase == 1))] = SampleType.REF_CAL
+        kind[self._rng.random(count) < self._unit.invalid_rate] = _INVALID
+        kind[(initial & (slot % 2 == 0)) | (~initial & (phase == 0))] = _ZERO_CAL
+        kind[(initial & (slot % 2 == 1)) | (~initial & (phase == 1))] = _REF_CAL
         return kind
 
     def measure(
@@ -55,20 +65,18 @@ class Converter:
         """Slots (M,) -> wire bytes (M, 18). Codes clip at 0 and 65535, as converters do."""
         count = len(current_a)
         level = self._rest + current_a[:, None] * self._count_per_a
-        level[kind == SampleType.ZERO_CAL] = self._zero
-        level[kind == SampleType.REF_CAL] = self._reference
+        level[kind == _ZERO_CAL] = self._zero
+        level[kind == _REF_CAL] = self._reference
         level += self._wander(first_slot, count)
         level += self._unit.noise_counts * self._rng.standard_normal(level.shape, dtype=np.float32)
-        codes = np.clip(np.rint(level), 0, 65_535)
-        obs = np.zeros(count, MEASUREMENT)
-        for k, name in enumerate(CURRENT_FIELDS):
-            obs[name] = codes[:, k]
+        np.clip(np.rint(level, out=level), 0, 65_535, out=level)
         noise = self._unit.voltage_noise_counts * self._rng.standard_normal(count, dtype=np.float32)
         volts = np.rint(voltage_v / (VOLT_PER_COUNT * self._divider) + noise * (voltage_v != 0))
-        obs[self._voltage_field] = np.clip(volts, 0, 65_535)
-        obs["usb_gain"] = GAIN_BYTE
-        obs["main_gain"] = GAIN_BYTE | kind
-        return obs.view(np.uint8).reshape(count, MEASUREMENT.itemsize)
+        words = np.zeros((count, OBS_BYTES // 2), ">u2")  # a measurement is nine big-endian words, the last two gains
+        words[:, : len(CURRENT_FIELDS)] = level
+        words[:, self._voltage_word] = np.clip(volts, 0, 65_535)
+        words[:, -1] = kind.astype(np.uint16) | (GAIN_BYTE << 8 | GAIN_BYTE)
+        return words.view(np.uint8)
 
     def _wander(self, first_slot: int, count: int) -> FloatArray:
         """Random walk of the zeros (M, 6) in counts, linear between knots of one second."""

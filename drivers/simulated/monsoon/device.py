@@ -163,8 +163,13 @@ class HvpmDevice:
         if len(self._ready) < max_packets:
             self._pack(self._fifo, self._fifo_flags)
             self._fifo, self._fifo_flags = self._fifo[:0], self._fifo_flags[:0]
-        packets = [self._ready.popleft() for _ in range(min(max_packets, len(self._ready)))]
-        self._ready_obs -= sum(packet[3] for packet in packets)
+        if len(self._ready) <= max_packets:
+            packets = list(self._ready)
+            self._ready.clear()
+            self._ready_obs = 0
+        else:
+            packets = [self._ready.popleft() for _ in range(max_packets)]
+            self._ready_obs -= sum(packet[3] for packet in packets)
         if not packets and not self.present:
             raise UsbFault(errno.ENODEV)
         return packets
@@ -293,14 +298,13 @@ class HvpmDevice:
         self._enqueue(slots, HEADER_BYTES + OBS_BYTES * sizes)
 
     def _enqueue(self, slots: npt.NDArray[np.uint8], lengths: npt.NDArray[np.int64]) -> None:
-        kept = np.ones(len(slots), np.bool_)
-        if self.faults.lost_packet_rate:
-            kept = self._rng.random(len(slots)) >= self.faults.lost_packet_rate
-        if self.faults.short_packet_rate:
-            short = self._rng.random(len(slots)) < self.faults.short_packet_rate
+        raw, faults = slots.tobytes(), self.faults
+        if faults.short_packet_rate:
+            short = self._rng.random(len(slots)) < faults.short_packet_rate
             lengths = np.where(short, self._rng.integers(HEADER_BYTES, lengths), lengths)
-        raw = slots.tobytes()
-        self._ready_obs += int(slots[kept, 3].sum())
-        for k in np.flatnonzero(kept):
-            begin = int(k) * PACKET_BYTES
-            self._ready.append(raw[begin : begin + int(lengths[k])])
+        begins = np.arange(0, len(raw), PACKET_BYTES)
+        if faults.lost_packet_rate:
+            kept = self._rng.random(len(slots)) >= faults.lost_packet_rate
+            slots, begins, lengths = slots[kept], begins[kept], lengths[kept]
+        self._ready_obs += int(slots[:, 3].sum())
+        self._ready.extend([raw[a:b] for a, b in zip(begins.tolist(), (begins + lengths).tolist(), strict=True)])
