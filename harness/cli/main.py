@@ -109,6 +109,7 @@ def exam(
     worlds: Annotated[int, typer.Option("--worlds", help="Examine this many simulated worlds in virtual time.")] = 0,
     depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the driver).")] = "trace",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first world.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the worlds.")] = 1,
     world: World = None,
     root: Root = None,
     as_json: AsJson = False,
@@ -117,7 +118,7 @@ def exam(
     from harness.cli.examine import examine_runs, examine_worlds
 
     if worlds > 0:
-        examine_worlds(worlds, depth=depth, seed=seed, world=world, as_json=as_json)
+        examine_worlds(worlds, depth=depth, seed=seed, world=world, jobs=jobs, as_json=as_json)
     else:
         examine_runs(runs or [], root=root, as_json=as_json)
 
