@@ -21,9 +21,10 @@ from harness.core.timeline import PHASE_CODE, Phase, Timeline
 
 MIN_LAG_NS = -1_000_000_000
 MAX_LAG_NS = 12_000_000_000
-HIGH_PASS_S = 3.0
-SECOND_PEAK = 0.85  # a second peak this high, relative to the first, makes the lag ambiguous
-MIN_CORRELATION = 0.05
+SLOW_NS = 3_000_000_000  # without markers: changes slower than this say nothing about a lag
+CHIPS = 8  # with markers: changes slower than this many chips (daemons, held levels, heat) are taken out
+SECOND_PEAK = 0.75  # a second peak this high, relative to the first, makes the lag ambiguous
+MIN_Z = 5.0  # height of the peak over the scatter of all other lags
 MIN_BIN_NS = 1_000_000
 
 
@@ -53,11 +54,12 @@ def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:
     if len(grid) < 32:
         return _unknown("the meter's trace and the board's record do not overlap in time")
     power = _binned(channel.curve, grid)
-    lags, height, own = _correlate(power, busy.share(grid), bin_ns)
+    lags, height, own = _correlate(power, busy.share(grid), bin_ns, slow_ns=_slowest(timeline, bin_ns))
     best = int(np.argmax(height))
     first = float(height[best])
     second = _second_peak(height, own, best, bin_ns)
-    if not first > MIN_CORRELATION:
+    scatter = 1.4826 * float(np.median(np.abs(height - np.median(height))))
+    if not first > MIN_Z * scatter:
         return _unknown("the power does not follow the board's activity", first, second)
     if second > SECOND_PEAK * first:
         return _unknown("two lags fit the power equally well", first, second)
@@ -69,6 +71,13 @@ def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:
 
 def _unknown(reason: str, first: float = 0.0, second: float = 0.0) -> Lag:
     return Lag(0, {}, np.inf, first, second, None, None, reason)
+
+
+def _slowest(timeline: Timeline, bin_ns: int) -> int:
+    begin, end = timeline.rows(Phase.MARKER)
+    if len(begin) == 0:
+        return SLOW_NS
+    return int(np.clip(CHIPS * int((end - begin).min()), 20 * bin_ns, SLOW_NS))
 
 
 def _grid(curve: EnergyCurve, timeline: Timeline, bin_ns: int) -> Int64Array:
@@ -96,11 +105,13 @@ def _without_trend(x: FloatArray, width: int) -> FloatArray:
     return np.asarray(x - (total[b] - total[a]) / (b - a), np.float64)
 
 
-def _correlate(power: FloatArray, share: FloatArray, bin_ns: int) -> tuple[Int64Array, FloatArray, FloatArray]:
+def _correlate(
+    power: FloatArray, share: FloatArray, bin_ns: int, *, slow_ns: int
+) -> tuple[Int64Array, FloatArray, FloatArray]:
     """(lags ns, normalised cross-correlation, autocorrelation of the busy pattern at 0..) by FFT."""
     from scipy.fft import irfft, next_fast_len, rfft
 
-    width = int(HIGH_PASS_S * 1e9 / bin_ns)
+    width = slow_ns // bin_ns
     p, x = _without_trend(power, width), _without_trend(share, width)
     low, high = MIN_LAG_NS // bin_ns, MAX_LAG_NS // bin_ns
     size = next_fast_len(len(p) + high - low + 1, real=True)

@@ -60,6 +60,7 @@ class SmallWorld:
     zero_w: float = 0.0
     noise_w: float = 0.02
     period_ns: int = 200_000
+    tau_ns: int = 0
     kind: ReadingKind = ReadingKind.MEAN
     gain_limit: float = 0.01
     zero_limit_w: float = 0.01
@@ -199,7 +200,7 @@ class SmallWorld:
 
     def _info(self) -> MeterInfo:
         counter = self.kind is ReadingKind.COUNTER
-        reading = Reading(self.kind, self.period_ns, self.period_ns)
+        reading = Reading(self.kind, self.period_ns, self.period_ns, self.tau_ns)
         accuracy = Accuracy(self.gain_limit, self.zero_limit_w, self.noise_w, "made up") if self.accuracy else None
         return MeterInfo(
             "small", "world", "s1", "1", "meter:s1",

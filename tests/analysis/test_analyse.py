@@ -105,7 +105,7 @@ def _cut(block: Block, first: int, last: int) -> Block:
 
 WRONG_OUTPUT = {"outputs_check": {"ok": False, "max_rel_error": 0.3, "tolerance": 1e-3}}
 HOT = {"board_state": {"before": {"cpu": {"throttle_count": 3}}, "after": {"cpu": {"throttle_count": 9}}}}
-SLOW_FILTER = {"kind": ReadingKind.FILTERED, "period_ns": 100_000_000, "n": 300, "lead_s": 0.05}
+SLOW_FILTER = {"kind": ReadingKind.FILTERED, "period_ns": 1_000_000, "tau_ns": 100_000_000, "latency_s": 2.0}
 REFUSALS: list[tuple[InvalidReason, dict[str, Any]]] = [
     (InvalidReason.NO_READINGS, {"tamper": lambda b: _cut(b, 1, len(b))}),
     (InvalidReason.NOT_CALIBRATED, {"tamper": lambda b: replace(b, calibration=())}),
