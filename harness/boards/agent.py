@@ -612,6 +612,11 @@ class LineStamper:
             )
 
 
+def sha256(path):
+    with open(path, "rb") as data:
+        return hashlib.sha256(data.read()).hexdigest()
+
+
 def tail(path, characters=400):
     try:
         with open(path, "rb") as log:
@@ -803,7 +808,13 @@ class Worker:
             end = now_ns()
             self.pin.low()
         gc.collect()
-        return {"details": self.described(), "begin_ns": begin, "end_ns": end}
+        reply = {"details": self.described(), "begin_ns": begin, "end_ns": end}
+        if getattr(self.runtime, "optimised", None):
+            reply["optimised"] = {
+                "file": os.path.basename(self.runtime.optimised),
+                "sha256": sha256(self.runtime.optimised),
+            }
+        return reply
 
     def described(self):
         if self.runtime is None:
@@ -832,9 +843,7 @@ class Worker:
         path = os.path.join(self.results, key + ".npz")
         if not self.runtime.outputs(path):
             return {"file": None}
-        with open(path, "rb") as kept:
-            digest = hashlib.sha256(kept.read()).hexdigest()
-        return {"file": key + ".npz", "sha256": digest}
+        return {"file": key + ".npz", "sha256": sha256(path)}
 
     def _keep(self, key, outcome):
         self._write(key + ".json", json.dumps(outcome).encode("utf-8"))

@@ -154,7 +154,8 @@ class LocalBoard:
 
     `models` turns a RunSpec into prepared files (harness.models.prepare_model in production);
     `directory`: where agents, their results and deployed files live; `root`: prefix of /sys and /proc for
-    the board's state (tests give a fake tree); `python`: interpreter of the agent, default this one.
+    the board's state (tests give a fake tree); `python`: interpreter of the agent, default this one;
+    `save_optimised`: keep the graph that the runtime executes (BoardSession.optimised_model).
     """
 
     def __init__(
@@ -165,6 +166,7 @@ class LocalBoard:
         directory: Path | None = None,
         root: Path = Path("/"),
         python: str | None = None,
+        save_optimised: bool = False,
     ) -> None:
         self._name = name
         self._directory = directory or default_directory(name)
@@ -172,7 +174,12 @@ class LocalBoard:
         self._state = HostState(root, journal=self._directory / "restore.json")
         self._transport = LocalTransport()
         self._agents = AgentHost(
-            self._transport, str(self._directory), models, board=name, python=python or sys.executable
+            self._transport,
+            str(self._directory),
+            models,
+            board=name,
+            python=python or sys.executable,
+            save_optimised=save_optimised,
         )
 
     @property

@@ -42,12 +42,21 @@ class AgentHost:
     """Deploys the agent below `root` on the board and starts sessions.
 
     `models` prepares a RunSpec's model files on the host; `root`: absolute directory on the board;
-    `python`: its interpreter. Files go to `<root>/files` by content, each agent lives in `<root>/agents/<id>`.
+    `python`: its interpreter; `save_optimised`: let the runtime save the graph it executes. Files go to
+    `<root>/files` by content, each agent lives in `<root>/agents/<id>`.
     """
 
     def __init__(
-        self, transport: Transport, root: str, models: Callable[[RunSpec], PreparedModel], *, board: str, python: str
+        self,
+        transport: Transport,
+        root: str,
+        models: Callable[[RunSpec], PreparedModel],
+        *,
+        board: str,
+        python: str,
+        save_optimised: bool = False,
     ) -> None:
+        self._save_optimised = save_optimised
         self._transport, self._models, self._board, self._python = transport, models, board, python
         self._root = PurePosixPath(root)
         self._agents = self._root / "agents"
@@ -177,6 +186,7 @@ class AgentHost:
             "model": self._put(prepared.path, f"{prepared.sha256}{prepared.path.suffix}"),
             "inputs": inputs,
             "runtime": asdict(spec.runtime),
+            "save_optimised": self._save_optimised,
         }
 
     def _deploy_agent(self) -> str:

@@ -158,6 +158,7 @@ class BoardSession:
         self._jobs = 0
         self._period_s = 0.1
         self._closed = False
+        self._optimised: Mapping[str, str] | None = None
 
     @property
     def clock(self) -> str:
@@ -184,7 +185,7 @@ class BoardSession:
 
     def load(self, spec: RunSpec, start: int) -> LoadReport:
         reply = self._job(f"load-{start}", dict(self._load_job(spec)), LOAD_S)
-        details = reply["details"]
+        details, self._optimised = reply["details"], reply.get("optimised")
         self._period_s = float(details["period_s"])
         begin_ns, end_ns = reply["begin_ns"], reply["end_ns"]
         rows = np.array([[begin_ns, end_ns]], np.int64)
@@ -215,6 +216,10 @@ class BoardSession:
             return {}
         with np.load(io.BytesIO(self._link.fetch(reply["file"], reply["sha256"])), allow_pickle=False) as kept:
             return {name: kept[name] for name in kept.files}
+
+    def optimised_model(self) -> bytes | None:
+        """The runtime's optimised graph (ONNX bytes), if the load was asked to save it."""
+        return self._link.fetch(self._optimised["file"], self._optimised["sha256"]) if self._optimised else None
 
     def close(self) -> None:
         if self._closed:

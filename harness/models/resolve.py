@@ -6,6 +6,7 @@ for the same name and seed, so that a plan made today and one made tomorrow mean
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from harness.core.errors import SpecError
 from harness.core.spec import ModelSpec
 from harness.models import generated, inputs, signature, zoo
-from harness.models.prepared import PreparedModel
+from harness.models.prepared import PreparedModel, TensorSignature
 
 BUILDERS = {"zoo": zoo.build, "gen": generated.build}
 BUILT_NAMES = {"zoo": zoo.NAMES, "gen": generated.NAMES}
@@ -66,7 +67,7 @@ def resolve_model(
     resolved: dict[str, int] = {}
     given = None if inputs_npz is None else (base_dir / Path(inputs_npz).expanduser()).resolve()
     if _is_onnx(path, runtime):
-        wanted = signature.read_signature(signature.read_model(path))
+        wanted = _signature_of(path)
         resolved = signature.resolve_axes(wanted, batch, axes, model=reference)
         if given is None:
             inputs.check_generable(wanted)
@@ -91,7 +92,7 @@ def prepare_model(spec: ModelSpec, cache: Path | None = None) -> PreparedModel:
         if given is not None:
             _expect(given, spec.inputs_sha256, "inputs")
         return PreparedModel(path, spec.sha256, {}, (), given, spec.inputs_sha256)
-    wanted = signature.read_signature(signature.read_model(path))
+    wanted = _signature_of(path)
     axes = dict(spec.axes)
     if spec.inputs_npz is not None:
         _expect(Path(spec.inputs_npz), spec.inputs_sha256, "inputs")
@@ -107,12 +108,32 @@ def prepare_model(spec: ModelSpec, cache: Path | None = None) -> PreparedModel:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes. SpecError if it cannot be read."""
+    """SHA-256 (hex) of a file's bytes, remembered while the file stays the same. SpecError if it cannot be read."""
     try:
-        with path.open("rb") as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
+        return _sha256_of(path, _state_of(path))
     except OSError as error:
         raise SpecError(f"file {path} cannot be read: {error.strerror}") from error
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256_of(path: Path, _state: tuple[int, ...]) -> str:
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _signature_of(path: Path) -> tuple[TensorSignature, ...]:
+    """Parsing and checking hundreds of megabytes is done once a process, not once a batch size and process start."""
+    return _signature_of_state(path, _state_of(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _signature_of_state(path: Path, _state: tuple[int, ...]) -> tuple[TensorSignature, ...]:
+    return signature.read_signature(signature.read_model(path))
 
 
 def _is_onnx(path: Path, runtime: str) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness.boards.local import LocalBoard
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import AgentSession, Step
 from harness.core.spec import RuntimeSpec
@@ -153,3 +156,37 @@ def test_the_agent_leaves_nothing_behind(board, make_spec, tmp_path) -> None:
     session = board.start_agent(make_spec(), 0)
     session.close()
     assert list((tmp_path / "board" / "agents").iterdir()) == []
+
+
+def test_the_executed_graph_is_sent_home_on_request(make_spec, cache, tmp_path) -> None:
+    import onnx
+
+    board = LocalBoard("local", lambda s: prepare_model(s.model, cache), directory=tmp_path / "b", save_optimised=True)
+    session = board.start_agent(make_spec("zoo:squeezenet"), 0)
+    session.load(make_spec("zoo:squeezenet"), 0)
+    graph = onnx.load_model_from_string(session.optimised_model()).graph
+    board.close()
+    assert 0 < len(graph.node) < 66 and not any(n.op_type == "Dropout" for n in graph.node)
+
+
+def agent_cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="spinning needs a second CPU")
+def test_workers_do_not_spin_in_pauses_unless_asked(board, make_spec) -> None:
+    """Spinning workers draw active power in gaps: the setting must reach the runtime."""
+    step = Step("infer", Phase.PROBE, count=12, pause_min_s=0.02, pause_max_s=0.02)
+    cost_s = {}
+    for spinning in ("off", "on"):
+        spec = make_spec("zoo:squeezenet", runtime=RuntimeSpec(threads=2, spinning=spinning))
+        session = board.start_agent(spec, 0)
+        session.load(spec, 0)
+        pid = int(session.hello()["pid"])
+        before = agent_cpu_s(pid)
+        timeline = session.perform([step], 0, seed=1)
+        busy_s = float(np.sum(timeline.end_ns - timeline.begin_ns)) / 1e9
+        cost_s[spinning] = agent_cpu_s(pid) - before - busy_s
+        session.close()
+    assert cost_s["on"] - cost_s["off"] > 0.08  # of 0.24 s of pauses
