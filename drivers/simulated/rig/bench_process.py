@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from drivers.simulated.rig.bench_meters import serve_meters
-from drivers.simulated.rig.pin_listener import NEW_WRITER, RECORD
+from drivers.simulated.rig.pin_listener import MERGED, NEW_WRITER, RECORD
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.truth import TruthLog
@@ -61,7 +61,7 @@ class Bench:
         self.truth = TruthLog(folder / "truth")
         self.rig = Rig(world, now_ns=time.monotonic_ns(), truth=self.truth)
         self._announced: str | None = None
-        self._edges = 0
+        self._edges = self._merged = 0
         self._meters = serve_meters(self.rig, meters, folder, self.touch)
         planes = {b.name: m.truth for b, m in zip(meters, self._meters, strict=True)}
         (folder / "truth" / "meters.json").write_text(json.dumps(planes), encoding="utf-8")
@@ -110,6 +110,8 @@ class Bench:
             for t_ns, code in RECORD.iter_unpack(held[:whole]):
                 if code == NEW_WRITER:
                     self.rig.begin_process(t_ns)
+                elif code == MERGED:
+                    self._merged += 1
                 else:
                     self.rig.edge(t_ns, code)
                     self._edges += 1
@@ -170,6 +172,7 @@ class Bench:
             "seed": self.rig.world.seed,
             "announced": self._announced,
             "edges": self._edges,
+            "merged_reads": self._merged,
             "late_edges": self.rig.late_edges,
             "lost_stretches": self.rig.lost_stretches,
             "age_s": time.monotonic() - self._began_s,
