@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from array import array
 from typing import Any
@@ -98,8 +99,9 @@ class HvpmLink:
                     f"Monsoon {self.serial} has the old serial firmware (a CDC port), which this driver does not speak",
                     hint="update its firmware to RevE (USB protocol) with the vendor's tool",
                 )
-            if self._device.is_kernel_driver_active(0):
-                self._device.detach_kernel_driver(0)
+            with contextlib.suppress(NotImplementedError):  # only Linux has kernel drivers to detach
+                if self._device.is_kernel_driver_active(0):
+                    self._device.detach_kernel_driver(0)
             self._device.set_configuration()
             usb.util.claim_interface(self._device, 0)
         except usb.core.USBError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from harness.core.trace import Block, MeterInfo, Trace, join_blocks
 from harness.core.waiting import VirtualClock
 
 MS = 1_000_000
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass
@@ -80,3 +84,17 @@ def bench() -> Iterator[Callable[..., WireBench]]:
     yield build
     for one in made:
         one.meter.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A unit in another process; the parameter is its current."""
+    path = tmp_path / "usb"
+    argv = [sys.executable, "-m", "tests.drivers.monsoon.serve_unit", str(path), str(request.param)]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield path
+        process.stdin.close()
+        process.wait(timeout=10)

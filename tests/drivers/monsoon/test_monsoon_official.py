@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +20,6 @@ from tests.drivers.monsoon import official
 from tests.drivers.monsoon.replay import ReplayDevice
 
 DATA = Path(__file__).parent / "data"
-ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings(official.QUIETLY)
 
 
@@ -111,20 +107,6 @@ def test_official_library_and_ours_agree_on_the_average_current(
     assert ours.mean() == pytest.approx(theirs.mean(), rel=1e-3)
     assert ours.mean() == pytest.approx(current_a, rel=1e-3)
     assert voltage_v.mean() == pytest.approx(5.0, rel=1e-4)
-
-
-@pytest.fixture
-def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A unit in another process; the parameter is its current."""
-    path = tmp_path / "usb"
-    argv = [sys.executable, "-m", "tests.drivers.monsoon.serve_unit", str(path), str(request.param)]
-    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield path
-        process.stdin.close()
-        process.wait(timeout=10)
 
 
 @pytest.mark.realtime
