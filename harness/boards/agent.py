@@ -568,8 +568,9 @@ class LineStamper:
                 self._complain("printed a stop line without a start line", text)
             end = self._time(match, text, arrived)
             self._pin.low()
-            if not self._carried and self._begin_chunk == self._chunk:
-                self._complain("delivered a start and its stop line in one lump, so neither has a time", text)
+            if self._begin_chunk == self._chunk and (self._pin.present or not self._carried):
+                what = "the marker pin cannot follow" if self._carried else "neither has a time"
+                self._complain("delivered a start and its stop line in one lump, so {}".format(what), text)
             if end < self._begin or (self.done and self._begin < self._stamps.end[self._stamps.rows - 1]):
                 self._complain("printed times that run backwards", text)
             self._stamps.add(self._begin, end)

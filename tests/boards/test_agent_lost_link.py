@@ -165,6 +165,21 @@ def test_a_broken_link_is_opened_again_and_no_job_starts_twice(board: LocalBoard
     session.close()
 
 
+def test_a_request_that_is_repeated_starts_nothing_twice(board: LocalBoard, make_spec) -> None:
+    session = board.start_agent(make_spec(), 0)
+    link = session._link  # type: ignore[attr-defined]
+    idle = {"op": "idle", "phase": "standby_before", "seconds": 0.4}
+    for _ in range(5):
+        link.request("submit", key="same", job={"job": "perform", "steps": [idle], "seed": 1})
+    link.request("submit", key="next", job={"job": "perform", "steps": [], "seed": 1})
+    begin = time.monotonic()
+    first = link.request("wait", key="same")
+    assert link.request("wait", key="same") == {**first, "id": first["id"] + 1}  # and a result can be asked for again
+    link.request("wait", key="next")
+    assert time.monotonic() - begin < 1.2  # five times 0.4 s would be 2 s
+    session.close()
+
+
 def test_a_killed_agent_is_a_clear_error(board: LocalBoard, make_spec) -> None:
     spec = make_spec()
     session = board.start_agent(spec, 0)

@@ -121,6 +121,20 @@ def test_programs_that_break_the_contract(run: Run, script: str, says: str, erro
         run(script, "{n}")
 
 
+def test_with_a_pin_the_lines_must_be_flushed_even_if_they_carry_times(board, make_spec, tmp_path) -> None:
+    value = tmp_path / "value"
+    value.write_text("0")
+    (tmp_path / "engine.plan").write_bytes(b"x")
+    lump = "import os, time; t = time.monotonic_ns(); os.write(1, b'start %d\\nstop %d\\n' % (t, t + 5))"
+    runtime = RuntimeSpec("command", command=(sys.executable, "-c", lump, "{n}"))
+    spec = make_spec("engine.plan", runtime=runtime, marker_pin=str(value))
+    session = board.start_agent(spec, 0)
+    with pytest.raises(DeviceError, match="in one lump, so the marker pin cannot follow"):
+        session.load(spec, 0)
+    session.close()
+    assert value.read_text() == "0"
+
+
 def test_too_few_inferences(run: Run) -> None:
     with pytest.raises(DeviceError, match="the command ran 3 inferences; nothing was left"):
         run(GOOD.replace("range(n)", "range(3)"), "{n}", "{seconds}", "stamped")
