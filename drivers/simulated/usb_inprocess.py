@@ -11,7 +11,6 @@ from drivers.simulated.usb_device import UsbDevice, UsbFault, descriptions_of
 from harness.io.usb_described import DescribedBackend
 from harness.io.usb_wire import UsbDescription, usb_error
 
-
 MAX_BATCH = 8192
 
 
