@@ -141,8 +141,12 @@ class ProcessLines:
 
 
 def default_directory(board: str) -> Path:
-    """`<tmp>/joulebench-<uid>/<board>`, mode 700; DeviceError if it belongs to somebody else."""
-    top = Path(tempfile.gettempdir()) / f"joulebench-{os.getuid()}"
+    """`<tmp>/joulebench-<uid>/<board>`, mode 700; DeviceError if it belongs to somebody else.
+
+    <tmp> is $TMPDIR, else /var/tmp: models of hundreds of megabytes do not belong into a /tmp in memory.
+    """
+    roomy = "/var/tmp" if os.access("/var/tmp", os.W_OK) else tempfile.gettempdir()
+    top = Path(os.environ.get("TMPDIR") or roomy) / f"joulebench-{os.getuid()}"
     top.mkdir(mode=0o700, exist_ok=True)
     if top.is_symlink() or top.stat().st_uid != os.getuid():
         raise DeviceError(f"{top} belongs to another user", hint="set TMPDIR to a directory of your own")

@@ -103,7 +103,7 @@ def test_a_login_shell_that_prints_and_stale_answers_are_skipped() -> None:
 
 
 def test_the_default_directory_is_private_and_a_plain_name(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     directory = default_directory("../we ird")
     assert directory.parent == tmp_path / f"joulebench-{os.getuid()}"
     assert directory.name == ".._we_ird"
