@@ -7,13 +7,14 @@ sum, or a small fixed search; nothing is random and no BLAS takes part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from analysis.budget import budget_parts, combine, uncovered
+from analysis.clipping import clipped_share
 from analysis.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.curve import ChannelCurve, build_curve, sum_curves
 from analysis.lag import Lag, find_lag
@@ -25,6 +26,7 @@ from analysis.validity import (
     flags_of,
     problem_before_solving,
     problem_of_board,
+    problem_of_clipping,
     problem_of_solution,
     problem_of_standby,
 )
@@ -171,6 +173,10 @@ class _Solver:
         problem = problem_before_solving(self.channel, self.timeline, lag, windows)
         if problem is not None:
             return self._refuse(problem), view
+        clipped = clipped_share(self.trace, self.job.channels, self._measured(lag, windows))
+        problem = problem_of_clipping(clipped)
+        if problem is not None:
+            return self._refuse(problem), view
         standby = find_standby(self.channel, self.timeline, int(np.median([*lag.lag_ns.values()])))
         view = replace(view, standby=None if standby.problem else standby)
         problem = problem_of_standby(standby)
@@ -179,17 +185,19 @@ class _Solver:
         solution = solve(self.channel, self.timeline, lag, standby, windows)
         if solution is None:
             return self._refuse(Problem(InvalidReason.COVERAGE, "no measured inference is covered by readings")), view
-        return self._result(solution, lag, windows), replace(view, solution=solution)
+        return self._result(solution, lag, windows, clipped), replace(view, solution=solution)
 
-    def _result(self, solution: Solution, lag: Lag, windows: tuple[StartWindow, ...]) -> EnergyResult:
+    def _result(self, solution: Solution, lag: Lag, windows: tuple[StartWindow, ...], clipped: float) -> EnergyResult:
         accuracy = accuracy_of(self.job.binding, self.trace, self.job.channels)
         ranges = self._ranges(solution, lag)
-        parts = budget_parts(solution, self.channel, lag, self.timeline, ranges, accuracy, u_rate=self.to_board.u_rate)
+        parts = budget_parts(
+            solution, self.channel, lag, ranges, accuracy, u_rate=self.to_board.u_rate, clipped=clipped
+        )
         dof = [p.dof for p in parts]
         dynamic, gross = combine([p.u_j for p in parts], dof), combine([p.gross_u_j for p in parts], dof)
         flags = self.job.flags + flags_of(
             self.channel, solution, lag, ranges, self.documents,
-            accuracy_known=accuracy is not None, counts=self.trace.counts,
+            accuracy_known=accuracy is not None, clipped=clipped, counts=self.trace.counts,
         )  # fmt: skip
         problem = problem_of_board(self.documents) or problem_of_solution(solution, dynamic)
         e, g = solution.dynamic_j, solution.gross_j
@@ -227,18 +235,18 @@ class _Solver:
             gap_energy_per_inference_j=None, budget=(), details={**result.details, "invalid": problem.detail},
         )  # fmt: skip
 
-    def _ranges(self, solution: Solution, lag: Lag) -> RangeShares:
+    def _on_meter(self, windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Windows of the power on the board's clock -> the meter's clock."""
         back = self.to_board.inverse()
-        active = [
-            (s.window.begin_ns + lag.lag_ns[s.window.start], s.window.end_ns + lag.lag_ns[s.window.start])
-            for s in solution.starts
-        ]
-        idle = [(b.begin_ns, b.end_ns) for b in solution.standby.brackets]
-        to_meter = [[tuple(int(v) for v in back.apply(np.array(w))) for w in part] for part in (active, idle)]
-        found = [
-            range_shares(self.trace, c, [(w[0], w[1]) for w in to_meter[0]], [(w[0], w[1]) for w in to_meter[1]])
-            for c in self.job.channels
-        ]
+        return [(int(a), int(b)) for a, b in (back.apply(np.array(w)) for w in windows)]
+
+    def _measured(self, lag: Lag, windows: tuple[StartWindow, ...]) -> list[tuple[int, int]]:
+        return self._on_meter([(w.begin_ns + lag.lag_ns[w.start], w.end_ns + lag.lag_ns[w.start]) for w in windows])
+
+    def _ranges(self, solution: Solution, lag: Lag) -> RangeShares:
+        active = self._measured(lag, tuple(s.window for s in solution.starts))
+        idle = self._on_meter([(b.begin_ns, b.end_ns) for b in solution.standby.brackets])
+        found = [range_shares(self.trace, c, active, idle) for c in self.job.channels]
         return max(found, key=lambda r: len(r.time))
 
     def _refuse(self, problem: Problem) -> EnergyResult:

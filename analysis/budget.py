@@ -19,7 +19,6 @@ from analysis.scatter import block_mean_u
 from analysis.solve import Solution
 from harness.core.clock import FloatArray
 from harness.core.result import BudgetPart
-from harness.core.timeline import Timeline
 from harness.core.trace import Accuracy
 
 INF = float("inf")
@@ -53,8 +52,8 @@ def student_975(dof: float) -> float:
 
 
 def budget_parts(
-    solution: Solution, channel: ChannelCurve, lag: Lag, timeline: Timeline, ranges: RangeShares,
-    accuracy: Accuracy | None, *, u_rate: float,
+    solution: Solution, channel: ChannelCurve, lag: Lag, ranges: RangeShares, accuracy: Accuracy | None,
+    *, u_rate: float, clipped: float = 0.0,
 ) -> tuple[BudgetPart, ...]:  # fmt: skip
     """All parts for dynamic and gross energy per inference."""
     parts = [*_scatter_parts(solution, channel, accuracy), *_standby_parts(solution)]
@@ -66,6 +65,9 @@ def budget_parts(
     parts.append(_clock_part(solution, lag, u_rate=u_rate))
     sampled = sampling_u_j(solution, channel, lag)
     parts.append(BudgetPart("sampling", "B", sampled, sampled, INF))
+    if clipped > 0:  # what was cut off is unknown: up to as much as the active power for that share of the time
+        cut = clipped * abs(solution.active_w) * solution.seconds / solution.n / ROOT3
+        parts.append(BudgetPart("clipping", "B", cut, cut, INF))
     return tuple(parts)
 
 

@@ -29,6 +29,7 @@ STANDBY_FLAG = 0.02
 OVER_RANGE_LIMIT = 1e-3  # share of readings at the channel's largest power
 STILL_S = 2.0  # raw readings that stand still for this long ...
 STILL_ROWS = 200  # ... and this many rows are a stuck register
+CLIPPED_LIMIT = 0.01  # share of measured readings in a pile at the largest code
 COUNTER_STILL_S = 1.0
 MIN_READINGS = 10.0  # over all measured time
 LOCKED = 0.5  # resultant length of sampling phases above which sampling is locked to the inferences
@@ -143,6 +144,12 @@ def problem_of_standby(standby: Standby) -> Problem | None:
     return None
 
 
+def problem_of_clipping(share: float) -> Problem | None:
+    if share > CLIPPED_LIMIT:
+        return Problem(InvalidReason.SATURATED, f"{share:.1%} of the measured readings are cut off at the largest code")
+    return None
+
+
 def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None:
     """Coverage, standby that moved, and an interval that holds 0."""
     if not solution.coverage >= MIN_COVERAGE:
@@ -199,7 +206,7 @@ def _throttles(state: Any, prefix: str = "") -> dict[str, float]:
 
 def flags_of(
     channel: ChannelCurve, solution: Solution, lag: Lag, ranges: RangeShares, documents: Mapping[str, Any],
-    *, accuracy_known: bool, counts: Mapping[str, int],
+    *, accuracy_known: bool, clipped: float, counts: Mapping[str, int],
 ) -> tuple[str, ...]:  # fmt: skip
     """Snake-case flags, in a fixed order."""
     power = abs(solution.dynamic_j) / (solution.busy_s / solution.n)
@@ -211,6 +218,7 @@ def flags_of(
         "uncalibrated_rows": channel.uncalibrated > 0,
         "time_went_backwards": channel.backwards > 0,
         "counter_resets": channel.resets > 0,
+        "clipped_readings": clipped > 0,
         "over_range_readings": channel.over_range > 0,
         "gap_power_bounded": not solution.gap.seen,
         "lag_coarse_only": lag.fall is None,

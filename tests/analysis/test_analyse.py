@@ -146,6 +146,14 @@ def test_saturated_readings_are_refused(SmallWorld: Any, tmp_path: Path) -> None
     assert result.reason == InvalidReason.SATURATED, detail(result)
 
 
+def test_a_pile_at_the_largest_code_is_refused_without_a_declared_limit(SmallWorld: Any, tmp_path: Path) -> None:
+    """Every tenth reading of the work would lie above the top of the range."""
+    clip = SmallWorld(noise_w=0.1, tamper=_columns(lambda raw: np.minimum(raw, 512_000)))
+    result = result_of(clip, tmp_path)
+    assert result.reason == InvalidReason.SATURATED, detail(result)
+    assert "largest code" in result.details["invalid"]
+
+
 @pytest.mark.parametrize(
     ("flag", "settings"),
     [
@@ -156,6 +164,7 @@ def test_saturated_readings_are_refused(SmallWorld: Any, tmp_path: Path) -> None
         ("gap_power_bounded", {"probe_pause_s": 0.0}),
         ("uncalibrated_rows", {"tamper": lambda b: replace(b, calibration=[replace(b.calibration[0], first_row=9)])}),
         ("outputs_not_checked", {"documents": {}}),
+        ("clipped_readings", {"noise_w": 0.05, "tamper": _columns(lambda raw: np.minimum(raw, 512_000))}),
     ],
 )
 def test_flags(flag: str, settings: dict[str, Any], SmallWorld: Any, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Readings cut off at the end of the meter's range: seen as a pile at the largest code, with nothing above it.
+
+A meter that clips reports a plausible power that is too small. No declared limit is needed to see it: the
+top code of a column holds many times more readings than any code just below, while an honest distribution
+thins out towards its largest value. A constant reading (nothing just below) is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.curve import CHUNK
+from harness.core.trace import Trace
+
+MIN_PILE = 30  # readings at the top code
+BELOW = 0.005  # of the largest code: the stretch of codes the pile is compared with ...
+MIN_BELOW = 10  # readings in that stretch, at least
+STEEP = 8  # the top code holds this many times more than the fullest of them
+MIN_CODES = 400  # distinct codes a column must span, else it is too coarse to tell
+
+
+def clipped_share(trace: Trace, channels: Sequence[str], windows: Sequence[tuple[int, int]]) -> float:
+    """Share (0..1) of the readings in `windows` (ns, meter's clock) that lie at the top code of a clipped column."""
+    if len(trace) == 0:
+        return 0.0
+    rows = [(int(a), int(b)) for a, b in (np.searchsorted(trace.t_ns, w) for w in windows)]
+    total = sum(b - a for a, b in rows)
+    names = {name for channel in channels for name in trace.info.channel(channel).columns}
+    shares = [_of_column(trace, name, rows) / max(total, 1) for name in sorted(names)]
+    return max(shares, default=0.0)
+
+
+def _of_column(trace: Trace, name: str, rows: Sequence[tuple[int, int]]) -> int:
+    """Readings of a column in `rows` at its top code (of the coarsest range), 0 if they form no pile."""
+    spec = next(c for c in trace.info.columns if c.name == name)
+    raw = trace.columns[name]
+    codes = trace.columns[spec.range_column] if spec.range_column else None
+    code = _coarsest(trace, name) if codes is not None else 0
+    top, low = None, None
+    for a, b in _pieces(rows):
+        part = raw[a:b] if codes is None else raw[a:b][codes[a:b] == code]
+        if len(part):
+            high = int(part.max())
+            top, low = (high if top is None else max(top, high)), min(int(part.min()), high if low is None else low)
+    if top is None or low is None or top - low < MIN_CODES:
+        return 0
+    reach = max(int(abs(top) * BELOW), 3)
+    counts = np.zeros(reach + 1, np.int64)  # of the codes top - reach .. top
+    for a, b in _pieces(rows):
+        part = raw[a:b] if codes is None else raw[a:b][codes[a:b] == code]
+        near = part[part >= top - reach].astype(np.int64) - (top - reach)
+        counts += np.bincount(near, minlength=reach + 1)
+    pile, below = int(counts[-1]), counts[:-1]
+    clipped = pile >= MIN_PILE and int(below.sum()) >= MIN_BELOW and pile > STEEP * int(below.max())
+    return pile if clipped else 0
+
+
+def _coarsest(trace: Trace, name: str) -> int:
+    pieces = [p for p in trace.calibration if p.column == name]
+    return max(pieces, key=lambda p: abs(p.scale)).code if pieces else 0
+
+
+def _pieces(rows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(a, min(a + CHUNK, last)) for first, last in rows for a in range(first, last, CHUNK)]
