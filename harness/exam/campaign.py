@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -57,10 +58,11 @@ def exam_worlds(
     depth: str = "trace",
     world_file: Path | str | None = None,
     protocol: ProtocolSpec | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> list[ExamRow]:
-    """Rows of the worlds `seed`, `seed` + 1, ...; `jobs` processes share the work. An error in one ends the exam."""
+    """Rows of the worlds `seed`, `seed` + 1, ...; `jobs` processes share the work (None: one a core). An error in one ends it."""
+    jobs = min(os.cpu_count() or 1, count // 2) if jobs is None else jobs
     rows: list[ExamRow] = []
     for row in _measured(range(seed, seed + count), depth, world_file, protocol, jobs):
         rows.append(row)

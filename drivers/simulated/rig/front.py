@@ -100,8 +100,9 @@ class StreamingFront:
         seen = current * gain + w.nonlinear_rel * spec.full_scale_a * np.sin(math.pi * current / spec.full_scale_a)
         zero_w = w.zero_over_spec * spec.offset_w + w.zero_wander_rel * idle_w * self._wander(age_s)
         seen += (zero_w + w.noise_rel * idle_w * self._noise.standard_normal(len(seen))) / volt
-        if w.clip_over_active > 0:
-            np.minimum(seen, w.clip_over_active * (idle_w + self._rig.workload.dynamic_w) / volt, out=seen)
+        if w.clip_share > 0:
+            work = self._rig.workload
+            np.minimum(seen, (idle_w + work.dynamic_w * work.exceeded(w.clip_share)) / volt, out=seen)
         return np.asarray(seen, np.float64), np.asarray(voltage, np.float64)
 
     def close(self) -> None:

@@ -39,6 +39,13 @@ class Workload:
     def last(self) -> float:
         return float((1 - self.cumulative[-2]) / (1 - self.share[-2]))
 
+    def exceeded(self, share: float) -> float:
+        """Relative power that is exceeded during this share of the inference's time."""
+        power = np.diff(self.cumulative) / np.diff(self.share)
+        order = np.argsort(-power)
+        time_above = np.cumsum(np.diff(self.share)[order])
+        return float(power[order[min(int(np.searchsorted(time_above, share)), len(order) - 1)]])
+
     @property
     def lowest(self) -> float:
         return float(np.min(np.diff(self.cumulative) / np.diff(self.share)))

@@ -98,7 +98,7 @@ class MeterWorld:
     shunt_heat_rel: float
     shunt_tau_s: float
     nonlinear_rel: float
-    clip_over_active: float
+    clip_share: float
     aperture: float
     clock_limit: float
     clock_rate: float

@@ -44,7 +44,6 @@ def test_a_perfect_front_reads_standby_exactly_in_slots_of_200_us():
         ({"gain_over_spec": -3.0}, 1.94),
         ({"zero_over_spec": 1.0}, 2.01),
         ({"nonlinear_rel": 0.001}, 2.0 + 5 * 6.4e-3 * np.sin(np.pi * 0.4 / 6.4)),
-        ({"clip_over_active": 0.1}, 0.7),
     ],
 )
 def test_each_error_of_scale_shifts_the_reading_by_its_amount(errors, power_w):
@@ -72,6 +71,21 @@ def test_noise_zero_wander_and_shunt_heat_have_their_size():
     assert 0.3 < (wandering * 5).std() / 0.02 < 2
     current, _ = taken(front_with(shunt_heat_rel=0.4, shunt_tau_s=0.1)[1], 2.0)
     assert current[-1] == pytest.approx(0.4 * (1 + 0.4 * 0.16 / 4), rel=1e-3)
+
+
+def test_clipping_cuts_the_highest_peaks_and_nothing_else():
+    ranges = load_ranges("ideal")
+    ranges.groups["load"]["layer_sd"] = 0.4
+
+    def active(**errors):
+        rig, front = front_with(draw(4, ranges), **errors)
+        begin = T0 + 500_000_000 + np.arange(12) * 100_000_000
+        rig.stretches(begin, begin + 100_000_000, Kind.INFERENCE)
+        return taken(front)[0]
+
+    whole, cut = active(), active(clip_share=0.04)
+    assert 0.005 < np.mean(cut < whole - 1e-9) / np.mean(whole > 0.45) < 0.04
+    np.testing.assert_allclose(cut[cut < whole - 1e-9], cut.max())
 
 
 def test_a_part_time_aperture_sees_its_part_only():

@@ -80,6 +80,33 @@ def test_conservation_is_exact_without_filter_and_leads():
     np.testing.assert_allclose(truth["gap_dynamic_j"][1:], gap_j, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5])
+def test_dynamic_energy_is_what_the_same_world_draws_less_when_nothing_is_run(seed):
+    """The definition itself, by experiment: two rigs of one world start the same process, only one works."""
+    ranges = load_ranges()
+    ranges.groups["supply"]["filter_tau_s"] = 20e-6  # else the filter still holds energy at the edges
+    ranges.groups["load"]["late_end_s"] = 0
+    world = draw(seed, ranges)
+    begin, end = edges(seed=seed)
+
+    def run(*, work):
+        rig = Rig(world, now_ns=T0)
+        tap = rig.tap(T0)
+        rig.announce(SPEC)
+        rig.begin_process(T0 + NS)
+        if work:
+            rig.stretches(begin, end, Kind.INFERENCE)
+        rig.flush()
+        return rig, np.diff(tap.energy_at(np.array([begin[0], end[-1]], float) + rig.latency_ns))[0]
+
+    rig, working = run(work=True)
+    _, resting = run(work=False)
+    truth = rig.truth.records()
+    caused = truth["dynamic_j"].sum() + truth["gap_dynamic_j"].sum()
+    assert working - resting == pytest.approx(caused, abs=2e-3)
+    assert caused > 2
+
+
 def test_dynamic_energy_is_gross_less_standby_and_gaps_carry_their_own():
     world = draw(3)
     begin, end = edges(seed=3)
