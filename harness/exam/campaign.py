@@ -61,7 +61,7 @@ def exam_worlds(
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> list[ExamRow]:
-    """Rows of the worlds `seed`, `seed` + 1, ...; `jobs` processes share the work (None: one a core). An error in one ends it."""
+    """Rows of the worlds `seed`, `seed` + 1, ... in order; `jobs` processes share the work (None: one a core)."""
     jobs = min(os.cpu_count() or 1, count // 2) if jobs is None else jobs
     rows: list[ExamRow] = []
     for row in _measured(range(seed, seed + count), depth, world_file, protocol, jobs):
