@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from drivers.simulated.rig.workload import Workload
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray, Int64Array
 
+BoolArray = npt.NDArray[np.bool_]
 _FIELDS = ("begin", "base", "linear", "amplitude", "tau", "profile", "duration", "workload")
 _COLUMN = {name: column for column, name in enumerate(_FIELDS)}
 
@@ -98,7 +100,8 @@ class LoadCurve:
         onset, work_end = self._work(begin_s, end_s, onset)
         before = np.concatenate([[self._end_s], work_end[:-1]])
         own_begin = np.maximum(begin_s, before)
-        excess = self._lay(onset, work_end, level, expected, layered=True)
+        layered = np.asarray(kind == int(Kind.INFERENCE))  # a spin draws the same power throughout
+        excess = self._lay(onset, work_end, level, expected, layered=layered)
         self._end_edge_s = float(end_s[-1])
         return Laid(own_begin, work_end, excess)
 
@@ -118,7 +121,7 @@ class LoadCurve:
         end_s = max(end_s, onset + 1e-6)
         late = min(self._load.late_end_s, 0.3 * (end_s - begin_s))
         arrays = [np.array([x]) for x in (onset, end_s + late, level, expected)]
-        excess = self._lay(*arrays, layered=False)
+        excess = self._lay(*arrays, layered=np.zeros(1, bool))
         self._end_edge_s = end_s
         return Laid(np.array([own_begin]), arrays[1], excess)
 
@@ -153,7 +156,7 @@ class LoadCurve:
         return onset, work_end
 
     def _lay(
-        self, onset: FloatArray, end: FloatArray, level: FloatArray, expected: FloatArray, *, layered: bool
+        self, onset: FloatArray, end: FloatArray, level: FloatArray, expected: FloatArray, *, layered: BoolArray
     ) -> FloatArray:
         """Append gap and work segments; returns the realised minus the expected energy of each work."""
         load, n = self._load, len(onset)
@@ -165,10 +168,10 @@ class LoadCurve:
         after_w = self.gap_w(expected)
         gap_w = np.concatenate([[self._held_w], after_w[:-1]])
         work = self.workload
-        slow = min(1.0, work.lowest) if layered else 1.0
+        slow = np.where(layered, min(1.0, work.lowest), 1.0)
         duration = end - onset
         risen = np.exp(-duration / load.rise_s)
-        last = work.last if layered else 1.0
+        last = np.where(layered, work.last, 1.0)
         realised = self._chain(self._power[0], level, gap_w, falling, fading, slow, last, risen)
         ideal = self._chain(self._power[1], expected, gap_w, falling, fading, slow, last, risen)
         missing = slow * (level - realised[0])
@@ -185,10 +188,8 @@ class LoadCurve:
         rows[:, 2, :5] = np.stack(
             [onset, base[:-1] + hold_j + fade_j, np.zeros(n), -missing, np.full(n, load.rise_s)], 1
         )
-        if layered:
-            rows[:, 2, 5], rows[:, 2, 6] = level, duration
-        else:
-            rows[:, 2, 2] = level
+        rows[layered, 2, 5], rows[layered, 2, 6] = level[layered], duration[layered]
+        rows[~layered, 2, 2] = level[~layered]
         rows[:, 2, 7] = len(self._workloads) - 1
         keep = np.ones((n, 3), bool)
         keep[:, 1] = rest > held
@@ -201,7 +202,7 @@ class LoadCurve:
     @staticmethod
     def _chain(
         power: float, level: FloatArray, gap_w: FloatArray, falling: FloatArray, fading: FloatArray,
-        slow: float, last: float, risen: FloatArray,
+        slow: FloatArray, last: FloatArray, risen: FloatArray,
     ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
         """Power just before each onset and at each end: a linear recursion through gaps and stretches."""
         keep, add = (falling * fading).tolist(), (gap_w * (1 - falling) * fading).tolist()
