@@ -18,7 +18,7 @@ RECORD = struct.Struct("<qB")  # CLOCK_MONOTONIC ns; 0 or 1: level of the pin, N
 NEW_WRITER = 2
 MERGED = 3  # several edges came in one read: the times of all but the last are a guess
 _LOW, _HIGH = ord("0"), ord("1")
-_WAIT_S = 0.001  # between looks while nobody has the FIFO open
+_WAIT_S = 0.01  # between looks while nobody has the FIFO open; an agent opens it long before it works
 _GAP_NS = 10_000  # between the end of one stretch and the begin of the next, back to back
 _LATE_NS = 5_000_000  # a listener that is woken later than this is not believed to be
 
