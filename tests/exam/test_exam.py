@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from drivers.simulated.rig.truth import RunTruth
+from drivers.simulated.rig.ranges import worlds_folder
+from drivers.simulated.rig.truth import RECORD, RunTruth
 from harness.core.errors import SpecError
 from harness.exam.campaign import exam_world, exam_worlds
 from harness.exam.join import ExamRow, Truth, truth_of
@@ -26,6 +27,18 @@ def test_in_an_ideal_world_the_pipeline_finds_the_truth(depth):
     assert row.holds_realised and row.holds_expected and row.gross_holds_expected
 
 
+def test_the_expectation_is_over_durations_too_where_their_distribution_is_known(tmp_path):
+    path = tmp_path / "outliers.yaml"
+    ideal = (worlds_folder() / "ideal.yaml").read_text()
+    path.write_text(
+        ideal.replace("outlier_p: 0,", "outlier_p: .02,").replace("outlier_factor: 1,", "outlier_factor: 5,")
+    )
+    truth = exam_world(2, world_file=path, protocol=SHORT).truth
+    assert truth.expected_j == pytest.approx(5 * 0.01 * 1.08, rel=1e-4)
+    assert truth.gross_expected_j == pytest.approx(7 * 0.01 * 1.08, rel=1e-4)
+    assert truth.realised_j != pytest.approx(truth.expected_j, rel=1e-3)
+
+
 def test_worlds_are_reproducible_and_differ():
     rows = exam_worlds(2, seed=5, protocol=SHORT)
     again = exam_worlds(2, seed=5, protocol=SHORT, jobs=2)
@@ -37,13 +50,7 @@ def test_the_truth_of_another_bench_is_refused(tmp_path):
     exam_world(1, world_file="ideal", protocol=SHORT, keep=tmp_path)
     run = RunReader.open(next(p for p in tmp_path.iterdir() if p.is_dir()))
     with pytest.raises(SpecError, match=r"holds 0\.0%"):
-        truth_of(run, RunTruth(np.empty(0, exam_truth_type())), to_host=lambda t: t)
-
-
-def exam_truth_type():
-    from drivers.simulated.rig.truth import RECORD
-
-    return RECORD
+        truth_of(run, RunTruth(np.empty(0, RECORD)), to_host=lambda t: t)
 
 
 def row(measured, half, truth, *, status="valid", reason=None):

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.simulated.rig.physics_load import Kind
+from drivers.simulated.rig.physics_load import Kind, LoadCurve
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.rig import NS, Rig
 from drivers.simulated.rig.truth import RunTruth, TruthLog
+from drivers.simulated.rig.workload import workload
 from drivers.simulated.rig.world import draw
 
 T0 = 5_000 * NS
@@ -129,6 +130,23 @@ def test_power_does_not_depend_on_how_it_is_asked_for(chunk, seed, as_edges):
     rig, parts, _ = played(world, chunks_ns=chunk, begin=begin, end=end, as_edges=as_edges)
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-7 * whole.max())
     assert len(rig.truth.records()) == len(begin)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_energy_of_the_load_has_no_jump_where_one_piece_ends_and_the_next_begins(seed):
+    ranges = load_ranges()
+    ranges.groups["load"].update(hold_s="LU(.001, .02)", late_end_s="MAYBE(.5, .0003)")
+    world = draw(seed, ranges)
+    curve = LoadCurve(world, workload(world, SPEC))
+    begin, end = ((x - T0) / NS for x in edges(200, seed))
+    for part in (slice(0, 1), slice(1, 120), slice(120, 200)):
+        curve.add(begin[part], end[part], np.zeros(len(begin[part]), np.int64))
+    joints = curve._table()[1:, 0]
+    around = np.stack([joints - 1e-9, joints + 1e-9], 1).ravel()
+    steps = np.diff(curve.cumulative(np.sort(around)))[0::2]
+    assert np.all(steps > -1e-12) and steps.max() < 100 * 4e-9  # no more than 100 W over each joint
+    fine = np.diff(curve.cumulative(np.arange(0, float(end[-1]) + 0.1, 1e-4))) / 1e-4
+    assert fine.min() > -1e-6 and fine.max() < 60
 
 
 def test_power_comes_latency_later():
