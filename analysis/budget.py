@@ -80,23 +80,32 @@ def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy
     w = weight[usable] / weight[usable].sum() if usable.any() else weight
     rep = float(np.sqrt(np.sum(w**2 * np.array(within)[usable] ** 2))) if usable.any() else 0.0
     rep_dof = float(np.array(dofs)[usable].sum()) if usable.any() else 0.0
+    start = 0.0
     k = len(solution.starts)
     parts = []
     if k > 1:
         energy = np.array([s.dynamic_j for s in solution.starts])
         between = float(np.sqrt(np.sum(weight**2 * (energy - solution.dynamic_j) ** 2) * k / (k - 1)))
-        start = float(np.sqrt(max(between**2 - rep**2, 0.0)))
-        parts.append(BudgetPart("process start", "A", start, start, k - 1.0))
+        whole = max(between, rep)
+        start = float(np.sqrt(whole**2 - rep**2))
+        rep_dof = _shared(rep, whole, k - 1.0)
+        parts.append(BudgetPart("process start", "A", start, start, _shared(start, whole, k - 1.0)))
     noise = 0.0
     if accuracy is not None and accuracy.noise_w > 0:
         readings = solution.seconds * 1e9 / channel.reading.period_ns
         noise = accuracy.noise_w * solution.seconds / np.sqrt(max(readings, 1.0)) / solution.n
         noise = min(float(noise), rep) if rep > 0 else float(noise)
     rest = float(np.sqrt(max(rep**2 - noise**2, 0.0)))
-    parts.append(BudgetPart("repeatability", "A", rest, rest, max(rep_dof, 1.0)))
+    parts.append(BudgetPart("repeatability", "A", rest, rest, rep_dof if rest > 0 else INF))
     if noise > 0:
         parts.append(BudgetPart("meter noise", "B", noise, noise, INF))
     return parts
+
+
+def _shared(u_j: float, whole_j: float, dof: float) -> float:
+    """Degrees of freedom of a part of a scatter so that both parts together have `dof`: in proportion to
+    their variances, for then sum(u_i^4 / nu_i) = whole^4 / dof."""
+    return dof * u_j**2 / whole_j**2 if u_j > 0 and whole_j > 0 else dof
 
 
 def _standby_parts(solution: Solution) -> list[BudgetPart]:
