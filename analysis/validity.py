@@ -157,6 +157,11 @@ def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None
             InvalidReason.COVERAGE,
             f"readings cover {solution.coverage:.1%} of the measured time, {MIN_COVERAGE:.0%} needed",
         )
+    if len(solution.starts) == 1 and len(solution.starts[0].block_j) < 2:
+        return Problem(
+            InvalidReason.BELOW_RESOLUTION,
+            "one process start with a single block of readings shows no scatter: measure more inferences or starts",
+        )
     power = solution.dynamic_j / (solution.busy_s / solution.n)
     moved = abs(solution.standby.step_w) - 2 * solution.standby.u_step_w
     if moved > STANDBY_LIMIT * abs(power) and moved > 0 and solution.dynamic_j > dynamic.half_j:

@@ -66,6 +66,17 @@ def test_gap_energy_is_a_line_of_its_own(SmallWorld: Any, tmp_path: Path) -> Non
     assert short.gap_energy_per_inference_j == pytest.approx(100e-6 * 1.2 + 1.8 * 43e-6, rel=0.25)
 
 
+@pytest.mark.parametrize("drift_w", [0.2, -0.2])
+def test_a_standby_that_drifts_evenly_is_followed(drift_w: float, SmallWorld: Any, tmp_path: Path) -> None:
+    world = SmallWorld(drift_w=drift_w)
+    result = result_of(world, tmp_path)
+    assert result.energy_per_inference_j == pytest.approx(world.true_j, rel=2e-3)
+    first, last = result.details["standby_brackets_w"]
+    assert np.sign(last - first) == np.sign(drift_w)
+    drift = next(p for p in result.budget if p.name == "standby drift")
+    assert drift.u_j == pytest.approx(abs(last - first) / np.sqrt(12) * result.details["mean_inference_s"])
+
+
 def test_one_watt_more_everywhere_leaves_dynamic_energy(SmallWorld: Any, tmp_path: Path) -> None:
     low = result_of(SmallWorld(), tmp_path / "a")
     high = result_of(SmallWorld(standby_w=3.0, gap_w=4.2, active_w=6.0), tmp_path / "b")
@@ -120,6 +131,7 @@ REFUSALS: list[tuple[InvalidReason, dict[str, Any]]] = [
     (InvalidReason.STUCK, {"kind": ReadingKind.COUNTER, "tamper": _columns(_stick), "period_ns": 200_000}),
     (InvalidReason.BELOW_RESOLUTION, {"period_ns": 200_000_000, "n": 20}),
     (InvalidReason.BELOW_RESOLUTION, SLOW_FILTER),
+    (InvalidReason.BELOW_RESOLUTION, {"starts": 1, "n": 1}),
     (InvalidReason.OUTPUT_MISMATCH, {"documents": WRONG_OUTPUT}),
     (InvalidReason.THROTTLED, {"documents": HOT}),
 ]  # fmt: skip
