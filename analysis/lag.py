@@ -88,11 +88,12 @@ def _grid(curve: EnergyCurve, timeline: Timeline, bin_ns: int) -> Int64Array:
 
 def _binned(curve: EnergyCurve, grid: Int64Array) -> FloatArray:
     """Mean power of each bin; bins without readings take the mean of their neighbourhood."""
-    power = curve.mean_power_w(grid[:-1], grid[1:])
+    energy, covered = np.diff(curve.energy_between(grid[0], grid)), np.diff(curve.covered_between(grid[0], grid))
+    power = np.divide(energy, covered * 1e-9, out=np.full(len(energy), np.nan), where=covered > 0)
     known = np.isfinite(power)
     if not known.all() and known.any():
         power = np.interp(np.arange(len(power)), np.flatnonzero(known), power[known])
-    return power
+    return np.asarray(power, np.float64)
 
 
 def _without_trend(x: FloatArray, width: int) -> FloatArray:

@@ -66,8 +66,8 @@ def edge_profile(
     width = max(bin_ns, -(-(pre + post) // MAX_BINS))
     at = np.arange(-(pre // width), post // width + 1, dtype=np.int64) * width
     t = edge_ns[:, None] + at[None, :]
-    covered = np.diff(curve._at(t, curve.covered_ns), axis=1)
-    energy = np.diff(curve._at(t, curve.energy_j), axis=1)
+    covered = np.diff(curve.covered_between(t[:, :1], t), axis=1)
+    energy = np.diff(curve.energy_between(t[:, :1], t), axis=1)
     inside = (at[None, :-1] >= -pre_ns[:, None]) & (at[None, 1:] <= post_ns[:, None]) & (covered > 0.5 * width)
     power = np.where(inside, energy / np.where(inside, covered, 1.0) * 1e9, np.nan)
     return Profile(at.astype(np.float64), np.asarray(power, np.float64))
