@@ -14,17 +14,21 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_FLAGS ?= -q
 CAMPAIGN ?= runs/demo.yaml
+RAPL_USABLE := "import json, sys; sys.exit(not any(m['driver'] == 'rapl' and m['usable'] for m in json.load(sys.stdin)))"
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
 
 demo: $(VENV)/.core ## measure real networks on a simulated bench: table and pictures, in minutes
-	@echo "== measuring the networks of $(CAMPAIGN) on a simulated bench"
+	@echo "== measuring the networks of $(CAMPAIGN): real inferences, a SIMULATED meter on its real wire"
 	@$(BIN)/joulebench run --sim $(CAMPAIGN)
-	@echo "== energy per inference"
-	@$(BIN)/joulebench show --root $(basename $(CAMPAIGN))
-	@echo "== pictures of the traces"
-	@find $(basename $(CAMPAIGN)) -name 'trace.png' -path '*/derived/*' | sort
+	@echo "== the same figures held against the simulated bench's hidden truth"
+	@$(BIN)/joulebench exam --root $(basename $(CAMPAIGN))
+	@if $(BIN)/joulebench meters list --json | $(BIN)/python -c $(RAPL_USABLE); then \
+		echo "== this machine's own energy counters (RAPL) may be read: MEASURED, not simulated"; \
+		$(BIN)/joulebench run runs/this-machine.yaml; \
+	else echo "== no energy counter of this machine may be read (joulebench meters list says why)"; fi
+	@$(BIN)/joulebench sim stop
 
 test: $(VENV)/.dev ## all tests (PYTEST_FLAGS="-q -k rapl" for some of them)
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)

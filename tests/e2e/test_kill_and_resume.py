@@ -84,13 +84,15 @@ def test_killed_at_random_moments_every_run_is_there_once(tmp_path: Path) -> Non
     assert len({json.dumps(json.loads((p / "manifest.json").read_text())["spec"]) for p in finished}) == 6
     assert not list(root.glob("*.partial"))
     assert set(finished_before) <= {p.name for p in finished}
-    for run in finished:
-        shown = subprocess.run(
-            [sys.executable, "-m", "harness", "show", str(run), "--json"], cwd=ROOT, capture_output=True, check=True
-        )
-        result = json.loads(shown.stdout)
-        assert result["simulated"] is True
-        assert result["status"] == "invalid" or result["energy_per_inference_j"] > 0
+    examined = subprocess.run(
+        [sys.executable, "-m", "harness", "exam", "--root", str(root), "--json"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    rows = {row["run_id"]: row for row in json.loads(examined.stdout)["rows"]}
+    assert set(rows) == {p.name for p in finished}
+    for row in rows.values():  # none silently wrong: refused, or near the truth that the pipeline never saw
+        assert row["truth"]["found"] > 0.98
+        assert row["status"] == "invalid" or abs(row["measured_j"] / row["truth"]["realised_j"] - 1) < 0.08
     recovered = [
         event
         for run in root.iterdir()
