@@ -47,7 +47,7 @@ def exam_world(
         bench.rig.flush()
         return join(
             run, analyse_run(run).primary, bench.truth.records(), world=f"{world.ranges.name}/{seed}",
-            to_host=bench.board.board_clock.host_ns,
+            to_host=bench.board.host_ns,
         )  # fmt: skip
 
 

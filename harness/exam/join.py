@@ -94,11 +94,12 @@ def _holds(interval: Interval | None, value: float) -> bool | None:
 def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: float | None = None) -> Truth:
     """The truth of a run's measured inferences.
 
-    `to_host`: board stamps -> host ns; `load_share`: share of the load that the meter counts (energy
-    counters), None for a meter at the DC input. SpecError if the log does not hold the run.
+    `to_host`: stamps of begins on the board's clock -> host ns; `load_share`: share of the load that the
+    meter counts (energy counters), None for a meter at the DC input. SpecError if the log does not hold the run.
     """
     begin, end = run.timeline().rows(Phase.MEASURED)
-    middle = to_host(begin + (end - begin) // 2)
+    half = np.clip(end - begin, 1_000, max(1_000, int(np.median(end - begin)))) // 2  # a clock may step within
+    middle = to_host(begin) + half
     row, found = truth.find(middle)
     share = float(np.mean(found)) if len(found) else 0.0
     if share < _FOUND_AT_LEAST:

@@ -38,10 +38,16 @@ class DeviceClock:
 
 @dataclass(frozen=True)
 class BoardClock:
-    """The board's monotonic clock: offset, rate, and one stretch of NTP slew; piecewise linear in host time."""
+    """The board's clock: offset, rate, and one stretch of NTP slew; piecewise linear in host time.
+
+    A board that stamps its wall clock is stepped as well: from host time `step_at_ns` on by `step_ns`. Stamps of
+    a clock stepped back are ambiguous; who laid them knows when they were made (`VirtualBoard.host_ns`).
+    """
 
     host_knots_ns: Int64Array
     board_knots_ns: Int64Array
+    step_at_ns: int = 0
+    step_ns: int = 0
 
     @classmethod
     def of(cls, board: BoardWorld, start_ns: int) -> BoardClock:
@@ -50,7 +56,8 @@ class BoardClock:
         rates = np.array([board.clock_rate, board.clock_rate + board.slew_rate, board.clock_rate])
         host = start_ns + np.concatenate([[0], np.cumsum(spans)])
         gained = np.concatenate([[0], np.cumsum(np.rint(spans * rates).astype(np.int64))])
-        return cls(host, host + gained + round(board.clock_offset_s * NS))
+        knots = host + gained + round(board.clock_offset_s * NS)
+        return cls(host, knots, start_ns + round(board.step_after_s * NS), round(board.step_s * NS))
 
     def stamp(self, host_ns: Int64Array) -> Int64Array:
         """What the board's clock reads at host times (K,), ns."""
@@ -58,8 +65,13 @@ class BoardClock:
         k = np.clip(np.searchsorted(self.host_knots_ns, t, side="right") - 1, 0, len(self.host_knots_ns) - 2)
         excess = np.diff(self.board_knots_ns - self.host_knots_ns) / np.diff(self.host_knots_ns)
         step = t - self.host_knots_ns[k]
-        return np.asarray(self.board_knots_ns[k] + step + np.rint(step * excess[k]).astype(np.int64), np.int64)
+        stepped = np.where(t >= self.step_at_ns, self.step_ns, 0)
+        return np.asarray(
+            self.board_knots_ns[k] + step + np.rint(step * excess[k]).astype(np.int64) + stepped, np.int64
+        )
 
     def host_ns(self, board_ns: Int64Array) -> Int64Array:
-        """Inverse of `stamp`, to the nanosecond or two."""
+        """Inverse of `stamp` for a clock without a step, to the nanosecond or two."""
+        if self.step_ns:
+            raise ValueError("the stamps of a stepped clock have no inverse")
         return BoardClock(self.board_knots_ns, self.host_knots_ns).stamp(board_ns)

@@ -64,7 +64,7 @@ class StreamingFront:
             power = np.diff(self._tap.energy_at(edges))[0::2] / length * NS
         power += self._ripple(begin_ns, end_ns)
         self._tap.done(int(end_ns[-1]) - self.spec.period_ns)
-        return self._seen(power, (end_ns - self.clock.start_ns) / NS)
+        return self._seen(power, end_ns)
 
     def _ends(self, until_ns: int) -> FloatArray:
         """Host times at which the further slots end, up to `until_ns`."""
@@ -85,10 +85,11 @@ class StreamingFront:
         a, b = (begin_ns - origin) * omega, (end_ns - origin) * omega
         return np.asarray(standby.ripple_rel * standby.idle_w * (np.cos(a) - np.cos(b)) / (b - a), np.float64)
 
-    def _seen(self, power_w: FloatArray, age_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _seen(self, power_w: FloatArray, end_ns: FloatArray) -> tuple[FloatArray, FloatArray]:
         """True power -> what the converter reports: the true operating point, then this meter's errors."""
         w, spec, supply = self.world, self.spec, self._rig.world.supply
-        volt, ohm = supply.voltage_v, supply.source_ohm
+        age_s = (end_ns - self.clock.start_ns) / NS
+        volt, ohm = self._rig.voltage_v(end_ns), supply.source_ohm
         current = 2 * power_w / (volt + np.sqrt(np.maximum(volt * volt - 4 * ohm * power_w, 0.01 * volt * volt)))
         voltage = volt - ohm * current
         if self._warmth is None:

@@ -1,48 +1,89 @@
-"""Slow consequences of work: die and board warm up and leak more, the accelerator's context lingers.
+"""Slow consequences of work: heat, the leakage, fan and throttling that follow from it, and the lingering context.
 
-They are caused by the inferences, so they count as dynamic while an inference runs (docs/rig.md).
+All but throttling are extra power caused by the inferences, so they count as dynamic while an inference runs and
+belong to no inference afterwards (docs/rig.md). Throttling lowers the load itself. Each cell follows from the
+cells before it only, so nothing depends on how many are asked for at once.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray
 
 
-class _LowPass:
-    """First-order low pass over equal cells, strictly causal: cell i sees the cells before it."""
+@dataclass(frozen=True)
+class Throttled:
+    """The load's energy after throttling, over cells of equal length in each of which the factor is constant.
 
-    def __init__(self, tau_s: float, cell_s: float) -> None:
-        keep = math.exp(-cell_s / tau_s)
-        self._b, self._a = np.array([0.0, 1 - keep]), np.array([1.0, -keep])
-        self._state = np.zeros(1)
+    `factor`: (K,); `raw_j`, `kept_j`: (K + 1,) energy at the cells' boundaries before and after throttling.
+    """
 
-    def __call__(self, x: FloatArray) -> FloatArray:
-        y, self._state = lfilter(self._b, self._a, x, zi=self._state)
-        return np.asarray(y, np.float64)
+    begin_s: float
+    cell_s: float
+    factor: FloatArray
+    raw_j: FloatArray
+    kept_j: FloatArray
+
+    @classmethod
+    def over(cls, begin_s: float, cell_s: float, factor: FloatArray, raw_j: FloatArray, kept_j: float) -> Throttled:
+        """`kept_j`: energy after throttling at the first boundary."""
+        kept = kept_j + np.concatenate([[0.0], np.cumsum(factor * np.diff(raw_j))])
+        return cls(begin_s, cell_s, factor, raw_j, kept)
+
+    def energy_j(self, t_s: FloatArray, raw_j: FloatArray) -> FloatArray:
+        """Exact at any time (M,) within the cells, given the energy before throttling there."""
+        cell = np.clip(((t_s - self.begin_s) / self.cell_s).astype(np.int64), 0, len(self.factor) - 1)
+        return np.asarray(self.kept_j[cell] + self.factor[cell] * (raw_j - self.raw_j[cell]), np.float64)
 
 
 class Aftermath:
-    """Extra power per slow cell that follows from the load's own history."""
+    """State of heat, throttle, fan and context, moved on cell by cell by the load's own history.
+
+    Temperatures are relative: 1 is the rise above the room in equilibrium at the world's dynamic power.
+    """
 
     def __init__(self, world: World, cell_s: float) -> None:
-        heat = world.heat
-        self._die = _LowPass(heat.die_tau_s, cell_s)
-        self._board = _LowPass(heat.board_tau_s, cell_s)
-        self._context = _LowPass(world.standby.context_tau_s, cell_s)
-        leak_w_per_k = world.standby.idle_w * heat.leak_share * heat.leak_rel_per_k
-        self._leak_w = leak_w_per_k * heat.rise_k
-        self._die_share = heat.die_share
-        self._context_w = world.standby.context_w
+        self._heat, self._cell_s = world.heat, cell_s
         self._nominal_w = world.load.dynamic_w
+        self._context_w = world.standby.context_w
+        self._leak_w = world.standby.idle_w * world.heat.leak_share * world.heat.leak_rel_per_k * world.heat.rise_k
+        taus = (world.heat.die_tau_s, world.heat.board_tau_s, world.standby.context_tau_s)
+        self._gain = tuple(-math.expm1(-cell_s / tau) for tau in taus)
+        self._die = self._board = self._context = 0.0
+        self._wanted = False  # the fan, by the board's temperature
+        self._wanted_s = 0.0
+        self.throttled = False
 
-    def power_w(self, load_w: FloatArray) -> FloatArray:
-        """`load_w`: (K,) mean load above standby per slow cell -> (K,) extra power, W."""
-        relative = load_w / self._nominal_w
-        warm = self._die_share * self._die(relative) + (1 - self._die_share) * self._board(relative)
-        return self._leak_w * warm + self._context_w * self._context(np.minimum(relative, 1.0))
+    def play(self, load_w: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """`load_w`: (K,) mean load above standby per cell, unthrottled -> (factor on it (K,), extra power (K,), W)."""
+        heat, cell_s = self._heat, self._cell_s
+        share, kept = heat.die_share, 1.0 - heat.throttle_drop
+        hot, cooled = (
+            (heat.throttle_at, heat.throttle_at * heat.throttle_off) if heat.throttle_drop else (math.inf,) * 2
+        )
+        warm_on, warm_off = (heat.fan_at, heat.fan_at * heat.fan_off) if heat.fan_w else (math.inf,) * 2
+        to_die, to_board, to_context = self._gain
+        die, board, context, throttled = self._die, self._board, self._context, self.throttled
+        wanted, wanted_s = self._wanted, self._wanted_s
+        factors, extra = [], []
+        for raw in (load_w / self._nominal_w).tolist():
+            warm = share * die + (1.0 - share) * board
+            throttled = warm > (cooled if throttled else hot)
+            wanted = board > (warm_off if wanted else warm_on)
+            wanted_s = wanted_s + cell_s if wanted else 0.0
+            fan = wanted and wanted_s > heat.fan_delay_s
+            factor = kept if throttled else 1.0
+            factors.append(factor)
+            extra.append(self._leak_w * warm + self._context_w * context + (heat.fan_w if fan else 0.0))
+            relative = raw * factor
+            die += to_die * (relative - die)
+            board += to_board * (relative * (1.0 - heat.fan_cooling if fan else 1.0) - board)
+            context += to_context * (min(relative, 1.0) - context)
+        self._die, self._board, self._context, self.throttled = die, board, context, throttled
+        self._wanted, self._wanted_s = wanted, wanted_s
+        return np.array(factors), np.array(extra)

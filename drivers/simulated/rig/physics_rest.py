@@ -9,6 +9,9 @@ import numpy as np
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray
 
+_BEACON_S = 0.1024  # interval of a Wi-Fi access point's beacons
+_LINK_EVERY_S = 5.0  # mean time between bursts of traffic on the link
+
 
 class Standby:
     """Mean power of the active-idle board, cell by cell; what it would draw had nothing been run."""
@@ -23,6 +26,9 @@ class Standby:
         self._minute = float(rng.uniform(0, 60))
         self._pulses: list[tuple[float, float, float]] = []  # begin s, end s, watt
         self._resident_from_s = math.inf
+        self._beacon = float(np.random.default_rng([world.seed, 23]).uniform(0, _BEACON_S))
+        self._link_rng = np.random.default_rng([world.seed, 24])
+        self._next_link_s = float(self._link_rng.exponential(_LINK_EVERY_S))
 
     def _wait(self) -> float:
         return float(self._rng.exponential()) / self._w.daemon_rate_hz if self._w.daemon_rate_hz > 0 else math.inf
@@ -47,6 +53,12 @@ class Standby:
         while self._minute < until_s and w.minute_w > 0:
             self._pulses.append((self._minute, self._minute + w.minute_s, w.minute_w))
             self._minute += 60.0
+        while self._beacon < until_s and w.beacon_w > 0:
+            self._pulses.append((self._beacon, self._beacon + w.beacon_s, w.beacon_w))
+            self._beacon += _BEACON_S
+        while self._next_link_s < until_s and w.link_w > 0:
+            self._pulses.append((self._next_link_s, self._next_link_s + w.link_s, w.link_w))
+            self._next_link_s += float(self._link_rng.exponential(_LINK_EVERY_S))
 
     def power_w(self, first_cell: int, cells: int, cell_s: float) -> FloatArray:
         """Mean power of each of `cells` cells of length `cell_s` from index `first_cell` on."""

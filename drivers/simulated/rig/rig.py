@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.signal import cont2discrete, lfilter, lfilter_zi
 
-from drivers.simulated.rig.physics_heat import Aftermath
+from drivers.simulated.rig.book import Book
+from drivers.simulated.rig.physics_heat import Aftermath, Throttled
 from drivers.simulated.rig.physics_load import Kind, Laid, LoadCurve
 from drivers.simulated.rig.physics_rest import Standby
-from drivers.simulated.rig.truth import RECORD, TruthLog
+from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.workload import Workload, workload
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray, Int64Array
@@ -55,10 +56,11 @@ class Rig:
         self._supply_j = np.zeros(1)  # cumulative energy at boundaries: at the meter's terminals
         self._load_j = np.zeros(1)  # and at the load
         self._pending_s: float | None = None  # begin edge without its end yet
+        self._kept_load_j = 0.0  # energy of the load after throttling, up to what was played
         self._flat = False
         self._process = 0
         self._marks: list[FloatArray] = []
-        self._book = _Book(self.truth)
+        self._book = Book(self.truth)
         self._expected_ns = math.nan
         self.truth.describe({**world.to_json(), "latency_ns": self.latency_ns, "origin_ns": self.origin_ns})
 
@@ -160,21 +162,51 @@ class Rig:
         cells = slow * SLOW_CELLS
         t = (first + np.arange(cells + 1, dtype=np.float64)) * self._dt
         load_j = self._load.cumulative(t)
-        load_w = np.diff(load_j) / self._dt
-        extra_w = np.repeat(self._aftermath.power_w(load_w.reshape(slow, SLOW_CELLS).mean(1)), SLOW_CELLS)
+        slow_j = load_j[::SLOW_CELLS]
+        factor, extra = self._aftermath.play(np.diff(slow_j) / self._slow_s)
+        throttled = Throttled.over(float(t[0]), self._slow_s, factor, slow_j, self._kept_load_j)
+        self._kept_load_j = float(throttled.kept_j[-1])
+        load_w = np.diff(load_j) / self._dt * np.repeat(factor, SLOW_CELLS)
+        extra_w = np.repeat(extra, SLOW_CELLS)
         rest_w = self._standby.power_w(first, cells, self._dt)
         total_w = load_w + extra_w + rest_w
-        lead = self.world.supply.lead_ohm / self.world.supply.voltage_v**2
+        lead = self.world.supply.lead_ohm / self._voltage_v(t[1:]) ** 2
         plane_w = total_w + lead * total_w**2
         dynamic_w = plane_w - (rest_w + lead * rest_w**2)
-        self._book.settle(t, self._load, self._dt, dynamic_w - load_w, plane_w - load_w, extra_w, extra_w + rest_w)
+
+        def energy(at_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+            raw_j = self._load.cumulative(at_s)
+            return raw_j, throttled.energy_j(at_s, raw_j)
+
+        self._book.settle(t, energy, self._dt, dynamic_w - load_w, plane_w - load_w, extra_w, extra_w + rest_w)
         if self._filter_state is None:
             self._filter_state = lfilter_zi(*self._filter) * plane_w[0]
-        seen_w, self._filter_state = lfilter(*self._filter, plane_w, zi=self._filter_state)
+        metered_w = plane_w - self._bypassed_w(plane_w, load_w)
+        seen_w, self._filter_state = lfilter(*self._filter, metered_w, zi=self._filter_state)
         self._supply_j = _extended(self._supply_j, seen_w * self._dt)
         self._load_j = _extended(self._load_j, total_w * self._dt)
         self._slow_done = slow_end
         self._load.forget(t[-1] - 1.0)
+
+    def throttled_at(self, t_ns: int) -> bool:
+        """Is the board throttled at this host time of its own (not of the play)? All edges before it must be laid."""
+        with self.lock:
+            self._render(math.floor(self._seconds(t_ns) / self._slow_s))
+            return self._aftermath.throttled
+
+    def voltage_v(self, t_ns: FloatArray) -> FloatArray:
+        """Voltage of the supply without load at host times (K,), V; it sags from the rig's origin on."""
+        return self._voltage_v((t_ns - (self.origin_ns + self.latency_ns)) / NS)
+
+    def _voltage_v(self, t_s: FloatArray) -> FloatArray:
+        supply = self.world.supply
+        return np.asarray(supply.voltage_v * (1 - supply.sag_rel * np.clip(t_s / supply.sag_s, 0, 1)), np.float64)
+
+    def _bypassed_w(self, plane_w: FloatArray, load_w: FloatArray) -> FloatArray:
+        """What reaches the board past the meter (HDMI, USB-serial); the share moves with the load."""
+        supply = self.world.supply
+        busy = np.clip(load_w / self.world.load.dynamic_w, 0, 1)
+        return np.asarray(plane_w * supply.bypass_rel * (1 + (supply.bypass_busy - 1) * busy), np.float64)
 
     # --- observers ----------------------------------------------------------------------------------
 
@@ -243,69 +275,6 @@ class Tap:
 
     def close(self) -> None:
         self.rig.detach(self)
-
-
-class _Book:
-    """Keeps stretches until their time has been played, then writes their truth."""
-
-    def __init__(self, truth: TruthLog) -> None:
-        self._truth = truth
-        self._open: list[Any] = []  # records not yet settled, with own begin/end and excess
-        self._times: list[FloatArray] = []  # alternately own begin, own end of the open records
-        self._values: FloatArray = np.empty((0, 4))  # settled values at the first of those times
-        self._last = np.zeros(4)  # values at the end of the last settled stretch
-        self._begun = False
-        self._sums = np.zeros(4)  # running cell sums: what comes on top of the load's closed form
-
-    def stretches(
-        self, begin_ns: Int64Array, end_ns: Int64Array, kind: int, process: int, expected_ns: float, laid: Laid
-    ) -> None:
-        records = np.zeros(len(begin_ns), RECORD)
-        records["begin_ns"], records["end_ns"] = begin_ns, end_ns
-        records["kind"], records["process"], records["expected_ns"] = kind, process, expected_ns
-        records["expected_j"] = laid.excess_j  # until settled
-        self._open.append(records)
-        times = np.stack([laid.own_begin_s, laid.own_end_s], 1).ravel()
-        self._times.append(times[1:] if self._begun else times)
-        self._begun = False
-
-    def begun(self, own_begin_s: float) -> None:
-        """A stretch is being played whose end is not known yet."""
-        self._times.append(np.array([own_begin_s]))
-        self._begun = True
-
-    def settle(self, t: FloatArray, load: LoadCurve, dt: float, *extras_w: FloatArray) -> None:
-        """The cells between boundaries `t` were played; `extras_w`: what adds to the load's power, by sum."""
-        sums = np.zeros((len(t), len(extras_w)))
-        np.cumsum(np.stack(extras_w, 1) * dt, axis=0, out=sums[1:])
-        sums += self._sums
-        self._sums = sums[-1]
-        times = np.concatenate(self._times) if self._times else np.empty(0)
-        due = times[len(self._values) :]
-        due = due[: np.searchsorted(due, t[-1], side="right")]
-        if len(due):
-            extra = np.stack([np.interp(due, t, column) for column in sums.T], 1)
-            self._values = np.concatenate([self._values, load.cumulative(due)[:, None] + extra])
-        n = len(self._values) // 2
-        if n == 0:
-            return
-        records = np.concatenate(self._open)
-        self._write(records[:n], self._values[: 2 * n])
-        self._open = [records[n:]] if len(records) > n else []
-        self._times = [times[2 * n :]] if len(times) > 2 * n else []
-        self._values = self._values[2 * n :]
-
-    def _write(self, records: Any, values: FloatArray) -> None:
-        begin, end = values[0::2], values[1::2]
-        before = np.concatenate([self._last[None], end[:-1]])
-        self._last = end[-1]
-        own, gap = end - begin, begin - before
-        for column, name in enumerate(("dynamic_j", "gross_j", "load_dynamic_j", "load_gross_j")):
-            records[name] = own[:, column]
-        records["gap_dynamic_j"], records["gap_gross_j"] = gap[:, 0], gap[:, 1]
-        share = 1 - records["expected_j"] / np.maximum(own[:, 2], 1e-12)
-        records["expected_j"] = own[:, 0] * share
-        self._truth.append(records)
 
 
 def _extended(cumulative: FloatArray, energy_j: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
 """A board in virtual time: it carries out the agent's programs with the world's durations and feeds the rig.
 
 The edges of a whole program are laid before time passes over it; then the clock moves to its end, and
-the meters are stepped on the way.
+the meters are stepped on the way. A board that may be throttled asks the rig, as it goes, whether it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from harness.core.waiting import WaitClock
 Outputs = Mapping[str, npt.NDArray[np.generic]]
 _START_S = 0.4  # a process start: interpreter, runtime
 _LOAD_S = 0.25
+_CHUNK_S = 1.0  # inferences drawn at once
+_ASK_S = 0.05  # the same where the board may be throttled meanwhile
 _EMPTY = np.empty(0, np.int64)
 
 
@@ -46,6 +48,7 @@ class VirtualBoard:
         self.clock = board_clock(name)
         self.board_clock = BoardClock.of(rig.world.board, clock.now_ns())
         self.make_outputs = outputs
+        self._stamped: list[tuple[Int64Array, Int64Array]] = []  # board stamps and the host times they were made at
 
     def check(self, spec: RunSpec | None = None) -> Sequence[CheckItem]:
         return (CheckItem("virtual board", ok=True, found=f"world {self.rig.world.seed}"),)
@@ -61,6 +64,21 @@ class VirtualBoard:
 
     def end_orphans(self) -> Sequence[int]:
         return ()
+
+    def stamp(self, host_ns: Int64Array) -> Int64Array:
+        """Stamps of the board's clock at host times (K,), remembered for the examiner."""
+        board_ns = self.board_clock.stamp(host_ns)
+        self._stamped.append((board_ns, host_ns))
+        return board_ns
+
+    def host_ns(self, board_ns: Int64Array) -> Int64Array:
+        """When these stamps (K,) were made, exactly; for the examiner only. KeyError if one never was."""
+        board, host = (np.concatenate(x) for x in zip(*self._stamped, strict=True))
+        order = np.argsort(board, kind="stable")
+        row = np.minimum(np.searchsorted(board[order], board_ns), len(order) - 1)
+        if np.any(board[order][row] != board_ns):
+            raise KeyError("a stamp that this board never made")
+        return np.asarray(host[order][row], np.int64)
 
     def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
         self.host.sleep_until(self.host.now_ns() + int(_START_S * NS))
@@ -110,7 +128,7 @@ class VirtualAgent:
         self._rig.stretches(begin, end, Kind.FLAT)
         self._rig.expect_duration(self._durations.mean_s * NS)
         self._board.host.sleep_until(int(end[0]) + 1_000_000)
-        made = _Laid(self._board.board_clock, start)
+        made = _Laid(self._board, start)
         made.span(Phase.LOAD, int(begin[0]), int(end[0]), begin, end)
         return LoadReport({"runtime": "virtual", "version": "0", "model": spec.model.name}, made.timeline(self.clock))
 
@@ -119,19 +137,17 @@ class VirtualAgent:
         if self._durations is None or self._spec is None:
             raise SpecError("the virtual agent has no model loaded", hint="call load first")
         rng = np.random.default_rng([seed, start, self._rig.world.seed])
-        made = _Laid(self._board.board_clock, start)
+        made = _Laid(self._board, start)
         t = self._board.host.now_ns() + 200_000
         for step in program:
             begin, end, t_next = self._step(step, t, rng)
-            kind = Kind.CHIP if step.op == "marker" else Kind.INFERENCE
-            self._rig.stretches(begin, end, kind)
             made.span(step.phase, t, t_next, begin, end)
             t = t_next
         self._board.host.sleep_until(t + 500_000)
         return made.timeline(self.clock)
 
     def _step(self, step: Step, t: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array, int]:
-        """Host times of the busy stretches of one step that begins at `t`, and when it ends."""
+        """Lay one step that begins at `t`: host times of its busy stretches, and when it ends."""
         if step.op == "idle":
             return _EMPTY, _EMPTY, t + round((step.seconds + float(self._overshoot(1)[0])) * NS)
         if step.op == "marker":
@@ -141,6 +157,7 @@ class VirtualAgent:
             asleep = np.array([False, *(bit == "0" for bit in step.bits[:-1])])
             begin[1:] += np.where(asleep[1:], late[:-1], 0)
             ones = np.array([bit == "1" for bit in step.bits])
+            self._rig.stretches(begin[ones], grid[1:][ones], Kind.CHIP)
             return begin[ones], grid[1:][ones], int(grid[-1])
         if step.op != "infer":
             raise SpecError(f"unknown step {step.op!r}; known: infer, idle, marker")
@@ -148,13 +165,16 @@ class VirtualAgent:
 
     def _infer(self, step: Step, t: int, rng: np.random.Generator) -> tuple[Int64Array, Int64Array, int]:
         assert self._durations is not None
+        chunk_s = _ASK_S if self._rig.world.heat.throttle_drop else _CHUNK_S
         overhead_s = self._rig.world.board.overhead_s
-        begins, ends = [], []
+        begins, ends = [_EMPTY], [_EMPTY]
         left_s, count, at = step.seconds, step.count, t
         while (count > 0) if count is not None else (left_s > 0):
-            mean_s = self._durations.mean_s + overhead_s + (step.pause_min_s + step.pause_max_s) / 2
-            n = max(1, math.ceil(min(1.0, left_s) / mean_s)) if count is None else min(count, math.ceil(1 / mean_s))
-            busy = self._durations.draw(n)
+            slower = self._slower(at)
+            mean_s = self._durations.mean_s * slower + overhead_s + (step.pause_min_s + step.pause_max_s) / 2
+            most = math.ceil(chunk_s / mean_s)
+            n = max(1, math.ceil(min(chunk_s, left_s) / mean_s)) if count is None else min(count, most)
+            busy = self._durations.draw(n) * slower
             pause = overhead_s * 1.3 ** rng.standard_normal(n)
             if step.pause_max_s > 0:
                 pause += rng.uniform(step.pause_min_s, step.pause_max_s, n) + self._overshoot(n)
@@ -164,14 +184,21 @@ class VirtualAgent:
             if count is None:
                 inside = begin - t < round(step.seconds * NS)
                 begin, end, cycle = begin[inside], end[inside], cycle[inside]
+            self._rig.stretches(begin, end, Kind.INFERENCE)
             begins.append(begin)
             ends.append(end)
             at = int(begin[-1] + cycle[-1]) if len(begin) else at
             left_s = step.seconds - (at - t) / NS if len(begin) == n else 0.0
             count = None if count is None else count - n
-        if not begins:
-            return _EMPTY, _EMPTY, t
         return np.concatenate(begins), np.concatenate(ends), at
+
+    def _slower(self, t: int) -> float:
+        """How much longer an inference takes from host time `t` on; the rig is told which mean to expect."""
+        assert self._durations is not None
+        heat = self._rig.world.heat
+        slower = heat.throttle_slower if heat.throttle_drop and self._rig.throttled_at(t) else 1.0
+        self._rig.expect_duration(self._durations.mean_s * slower * NS)
+        return slower
 
     def _overshoot(self, n: int) -> npt.NDArray[np.float64]:
         """How much longer than asked a sleep lasts, s."""
@@ -190,15 +217,15 @@ class VirtualAgent:
 class _Laid:
     """Collects spans and stretches of one call and stamps them on the board's clock."""
 
-    def __init__(self, clock: BoardClock, start: int) -> None:
-        self._clock, self._start = clock, start
+    def __init__(self, board: VirtualBoard, start: int) -> None:
+        self._board, self._start = board, start
         self._spans: list[Span] = []
         self._rows: list[tuple[Phase, Int64Array, Int64Array]] = []
 
     def span(self, phase: Phase, begin_ns: int, end_ns: int, begins: Int64Array, ends: Int64Array) -> None:
-        edges = self._clock.stamp(np.array([begin_ns, end_ns]))
+        edges = self._board.board_clock.stamp(np.array([begin_ns, end_ns]))
         self._spans.append(Span(self._start, phase, int(edges[0]), int(edges[1])))
-        self._rows.append((phase, self._clock.stamp(begins), self._clock.stamp(ends)))
+        self._rows.append((phase, self._board.stamp(begins), self._board.board_clock.stamp(ends)))
 
     def timeline(self, clock: str) -> Timeline:
         phase = np.concatenate([np.full(len(b), PHASE_CODE[p], np.int64) for p, b, _ in self._rows])

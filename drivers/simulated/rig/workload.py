@@ -80,6 +80,8 @@ def workload(world: World, spec: dict[str, Any] | None) -> Workload:
     settings = json.dumps([model.get("batch", 1), runtime], sort_keys=True)
     scale *= world.load.model_spread ** (0.2 * _rng(world, *identity, settings).standard_normal())  # batch, threads
     time_s *= math.sqrt(max(1, int(model.get("batch", 1))))
+    if not model.get("inputs_npz"):
+        scale *= 1.0 - world.load.input_share  # made-up inputs toggle fewer bits than real data
     energy = share * power
     protocol = (spec or {}).get("protocol") or {}
     return Workload(

@@ -36,6 +36,7 @@ class LoadWorld:
     instance_sd: float
     start_sd: float
     spin_factor: float
+    input_share: float
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ class StandbyWorld:
     resident_w: float
     ripple_rel: float
     ripple_hz: float
+    beacon_w: float
+    beacon_s: float
+    link_w: float
+    link_s: float
 
 
 @dataclass(frozen=True)
 class HeatWorld:
-    """Die and board warm up under load, and leakage with them."""
+    """Die and board warm up under load, and leakage with them; a fan comes late, a hot die is throttled."""
 
     rise_k: float
     die_share: float
@@ -72,6 +77,15 @@ class HeatWorld:
     board_tau_s: float
     leak_share: float
     leak_rel_per_k: float
+    fan_w: float
+    fan_at: float
+    fan_off: float
+    fan_delay_s: float
+    fan_cooling: float
+    throttle_drop: float
+    throttle_at: float
+    throttle_off: float
+    throttle_slower: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,10 @@ class SupplyWorld:
     source_ohm: float
     voltage_v: float
     latency_s: float
+    sag_rel: float
+    sag_s: float
+    bypass_rel: float
+    bypass_busy: float
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,8 @@ class BoardWorld:
     slew_rate: float
     slew_after_s: float
     slew_s: float
+    step_s: float
+    step_after_s: float
     ping_s: float
     inference_s: float
     time_cv: float
