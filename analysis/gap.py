@@ -20,6 +20,7 @@ from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
 
 REACH_NS = 100_000_000
+LATE_NS = 500_000  # falls this much later than rises, net of the lag, put the end stamps in doubt
 TAU_STEPS = 32
 GAP_QUANTILES = 2000
 DROP_GAIN = 0.5  # a later drop to standby counts if it removes this share of the profile's residual
@@ -31,7 +32,9 @@ class GapPower:
     """Power (W, standby included) of a gap.
 
     `level_w` with `u_level_w`: where a long gap settles, `dof` of its scatter; `active_w`: at the end of an
-    inference; `tau_ns`: of the fall; `seen`: False if only bounded between standby and active.
+    inference; `tau_ns`: of the fall; `seen`: False if only bounded between standby and active; `late_ns`: by how
+    much the power falls later after the stamps than it rises, 0 if not noticeably: then an accelerator may return
+    before its work is done, and its stamps are that wrong.
     """
 
     level_w: float
@@ -41,6 +44,7 @@ class GapPower:
     tau_ns: float
     seen: bool
     fit: StepFit | None = None
+    late_ns: float = 0.0
 
     def energy_j(self, gaps_ns: FloatArray) -> float:
         """Energy (J) drawn during gaps of these lengths, from the end stamp on."""
@@ -48,24 +52,28 @@ class GapPower:
         return self.level_w * g + (self.active_w - self.level_w) * float(self._tails_s(gaps_ns).mean())
 
     def u_energy_j(self, gaps_ns: FloatArray) -> float:
-        """Standard uncertainty of `energy_j`: of the level, and of how much of the fall is the load's own."""
+        """Standard uncertainty of `energy_j`: of the level, and of how much of the fall is the load's own, and
+        of work that may have gone on after the end stamp (rectangular)."""
         tails = self._tails_s(gaps_ns)
-        level = self.u_level_w * (float(np.sum(gaps_ns)) * 1e-9 - float(tails.mean()))
-        return float(np.hypot(level, (self.active_w - self.level_w) * float(tails.std())))
+        g = float(np.sum(gaps_ns)) * 1e-9
+        level = self.u_level_w * (g - float(tails.mean()))
+        late = float(np.sum(np.minimum(gaps_ns, self.late_ns))) * 1e-9 / np.sqrt(3)
+        return float(np.hypot(level, (self.active_w - self.level_w) * np.hypot(float(tails.std()), late)))
 
     def _tails_s(self, gaps_ns: FloatArray) -> FloatArray:
         """Time (s) at active power that the fall adds to all gaps, sum of k (1 - exp(-g/k)), for load time
-        constants k spread evenly over 0..tau.
+        constants k spread over 0..tau.
 
         The fall seen is the load's own, slowed by the supply's filter, which only delays energy that belongs
-        to the inference. The shares are unknown: the load's constant is rectangular between 0 and tau.
+        to the inference. Mostly one of the two governs, and which is unknown: the load's constant is
+        distributed as an arcsine between 0 and tau, crowded at the ends.
         """
         if self.tau_ns <= 0:
             return np.zeros(1)
         g = np.sort(gaps_ns) * 1e-9
         if len(g) > GAP_QUANTILES:  # a sum over 250 000 gaps is a sum over their quantiles
             g = g[np.linspace(0, len(g) - 1, GAP_QUANTILES).astype(np.int64)]
-        k = (np.arange(TAU_STEPS) + 0.5) / TAU_STEPS * self.tau_ns * 1e-9
+        k = (1 - np.cos(np.pi * (np.arange(TAU_STEPS) + 0.5) / TAU_STEPS)) / 2 * self.tau_ns * 1e-9
         return np.asarray((k[:, None] * -np.expm1(-g[None, :] / k[:, None])).mean(axis=1) * len(gaps_ns), np.float64)
 
 
@@ -92,8 +100,16 @@ def find_gap_power(
         return GapPower(low + width / 2, width / np.sqrt(12), np.inf, end_w, 0.0, seen=False)
     dof = max(len(levels) - 1.0, 1.0) if u_between > u_within else sum(g.dof for g in found)
     return GapPower(
-        level, u, dof, end_w, float(np.mean([g.tau_ns for g in found])), seen=True, fit=found[0].fit
+        level, u, dof, end_w, float(np.mean([g.tau_ns for g in found])), seen=True, fit=found[0].fit,
+        late_ns=_late(lag, channel.reading.period_ns),
     )  # fmt: skip
+
+
+def _late(lag: Lag, period_ns: int) -> float:
+    if lag.fall is None or lag.rise is None:
+        return 0.0
+    late = lag.fall.delay_ns - lag.rise.delay_ns
+    return late if late > max(LATE_NS, 2 * period_ns) else 0.0
 
 
 def _end_power(channel: ChannelCurve, timeline: Timeline, lag: Lag, active_w: float) -> float:
@@ -127,7 +143,11 @@ def _pauses(timeline: Timeline, start: int, period_ns: int) -> tuple[Int64Array,
         return none, none, none
     end, busy, pause = (np.concatenate(column) for column in zip(*parts, strict=True))
     good = (pause >= max(3 * period_ns, 300_000)) & (pause < 5_000_000_000)
-    return end[good], busy[good], pause[good]
+    end, busy, pause = end[good], busy[good], pause[good]
+    if len(end):  # the longest show the level best: dithered pauses, if the probe has longer ones, do not
+        longest = pause >= 0.5 * np.sort(pause)[-min(len(pause), 5)]
+        end, busy, pause = end[longest], busy[longest], pause[longest]
+    return end, busy, pause
 
 
 def _of_start(channel: ChannelCurve, timeline: Timeline, start: int, lag_ns: int) -> GapPower | None:

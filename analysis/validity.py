@@ -226,6 +226,7 @@ def flags_of(
         "clipped_readings": clipped > 0,
         "over_range_readings": channel.over_range > 0,
         "gap_power_bounded": not solution.gap.seen,
+        "end_stamps_doubtful": solution.gap.late_ns > 0,
         "lag_coarse_only": lag.fall is None,
         "meter_accuracy_unknown": not accuracy_known,
         "part_time_sampling": channel.reading.kind is ReadingKind.PART_TIME,
