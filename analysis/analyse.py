@@ -38,7 +38,7 @@ from harness.core.timeline import Timeline
 from harness.core.trace import Accuracy, Trace
 from harness.store.run_reader import RunReader
 
-DOCUMENTS = ("outputs_check", "board_state")
+DOCUMENTS = ("outputs_check", "board_state", "settle_before", "settle_after")
 
 
 @dataclass(frozen=True)

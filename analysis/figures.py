@@ -9,6 +9,8 @@ PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 def prefix_of(value: float) -> tuple[float, str]:
     """(factor, prefix) so that |value|/factor is at least 1 where a prefix from n to none allows it."""
+    if value == 0:
+        return PREFIXES[0]
     for factor, name in PREFIXES:
         if abs(value) >= factor * 0.9995:
             return factor, name
@@ -16,7 +18,7 @@ def prefix_of(value: float) -> tuple[float, str]:
 
 
 def with_u(value: float, u: float, unit: str) -> str:
-    """`12.34 ± 0.56 mJ`: u to two significant digits, the value to the same place."""
+    """`12.34 ± 0.56 mJ`: the uncertainty to two significant digits, the value to the same place."""
     factor, name = prefix_of(value)
     v, s = value / factor, u / factor
     digits = max(0, 1 - math.floor(math.log10(s))) if s > 0 else 3

@@ -79,7 +79,8 @@ def _heading(figure: Figure, analysis: Analysis, result: EnergyResult) -> None:
 def _figure_text(result: EnergyResult) -> str:
     if result.status is Status.INVALID or result.energy_per_inference_j is None or result.interval_95_j is None:
         return f"no figure: {result.reason}"
-    figure = with_u(result.energy_per_inference_j, result.u_j or 0.0, "J")
+    low, high = result.interval_95_j
+    figure = with_u(result.energy_per_inference_j, (high - low) / 2, "J")
     return f"{figure} per inference,  95 % interval {interval(*result.interval_95_j, 'J')}"
 
 

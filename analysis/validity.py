@@ -24,6 +24,7 @@ from harness.core.trace import ReadingKind
 
 MIN_COVERAGE = 0.80  # of the measured time, else no figure
 LOW_COVERAGE = 0.98  # below this, a flag
+TIMES_VARY = 0.1  # relative, of the mean time of an inference between process starts
 STANDBY_LIMIT = 0.10  # brackets apart by more than this share of dynamic power (beyond 2 u): no figure
 STANDBY_FLAG = 0.02
 OVER_RANGE_LIMIT = 1e-3  # share of readings at the channel's largest power
@@ -209,6 +210,12 @@ def _throttles(state: Any, prefix: str = "") -> dict[str, float]:
     return found
 
 
+def _times_vary(solution: Solution) -> bool:
+    """The mean time of an inference differs between process starts by more than TIMES_VARY: other work ran too."""
+    means = [s.window.busy_s / s.window.n for s in solution.starts]
+    return max(means) - min(means) > TIMES_VARY * min(means)
+
+
 def flags_of(
     channel: ChannelCurve, solution: Solution, lag: Lag, ranges: RangeShares, documents: Mapping[str, Any],
     *, accuracy_known: bool, clipped: float, counts: Mapping[str, int],
@@ -231,6 +238,13 @@ def flags_of(
         "meter_accuracy_unknown": not accuracy_known,
         "part_time_sampling": channel.reading.kind is ReadingKind.PART_TIME,
         "outputs_not_checked": not isinstance(documents.get("outputs_check"), Mapping),
-        "readings_lost": any(v > 0 for k, v in counts.items() if "lost" in k or "drop" in k),
+        "readings_lost": any(
+            v > 0 for k, v in counts.items() if any(word in k for word in ("lost", "drop", "missing"))
+        ),
+        "inference_times_vary": _times_vary(solution),
+        "standby_not_settled": any(
+            isinstance(told := documents.get(name), Mapping) and told.get("ok") is False
+            for name in ("settle_before", "settle_after")
+        ),
     }
     return tuple(name for name, true in said.items() if true)

@@ -73,6 +73,21 @@ def live_channel(binding: MeterBinding, info: MeterInfo) -> str:
     )
 
 
+def check_total(binding: MeterBinding, info: MeterInfo) -> None:
+    """SpecError if the declared total holds a channel and a part of it: that energy would count twice.
+
+    Drivers say so in `MeterInfo.details` as `part_of:<channel>`.
+    """
+    summed = {channel for channel, rail in binding.rails if rail in binding.total_rails}
+    for channel in sorted(summed):
+        whole = info.details.get(f"part_of:{channel}")
+        if whole in summed:
+            raise SpecError(
+                f"the total of meter {binding.name!r} holds {whole!r} and {channel!r}, which is a part of it",
+                hint=f"leave the rail of {channel!r} out of `total` in the bench file; it is still recorded",
+            )
+
+
 class _Kept:
     """The newest bins of power."""
 
@@ -97,6 +112,7 @@ class InlineRecorder:
         try:
             self.info = self._meter.open()
             self.recovered = self._meter.recovered
+            check_total(binding, self.info)
             self._live = LivePower(self.info, live_channel(binding, self.info))
         except BaseException:
             self._meter.close()
@@ -250,6 +266,7 @@ def _record_until_told(binding: MeterBinding, opener: Opener, path: Path, pipe: 
     writer: BlockWriter | None = None
     try:
         info = meter.open()
+        check_total(binding, info)
         live = LivePower(info, live_channel(binding, info))
         record = writer = BlockWriter(path, info)
         pipe.send({"kind": "opened", "info": info, "recovered": meter.recovered})

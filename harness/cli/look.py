@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -46,29 +48,27 @@ def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    console = Console()
+    out = console()
     mark = "  [bold magenta]SIMULATED[/]" if result["simulated"] else ""
-    console.print(f"[bold]{run.name}[/]{mark}")
-    console.print(f"  {result['measurand']}; {result['n']} inferences in {result['starts']} process starts")
+    out.print(f"[bold]{run.name}[/]{mark}")
+    out.print(f"  {result['measurand']}; {result['n']} inferences in {result['starts']} process starts")
     if result["status"] != "valid":
-        console.print(f"  [bold red]INVALID[/]: {result['reason']}")
+        out.print(f"  [bold red]INVALID[/]: {result['reason']}")
     else:
-        console.print(
-            f"  [bold]{headline(result)}[/]  (95 % interval, u = {engineering(result['u_j'], 'J', digits=2)})"
-        )
+        out.print(f"  [bold]{headline(result)}[/]  (95 % interval, u = {engineering(result['u_j'], 'J', digits=2)})")
         gross = with_uncertainty(result["gross_energy_per_inference_j"], _half(result["gross_interval_95_j"]), "J")
-        console.print(f"  gross {gross}; gap {engineering(result['gap_energy_per_inference_j'], 'J', digits=3)}")
+        out.print(f"  gross {gross}; gap {engineering(result['gap_energy_per_inference_j'], 'J', digits=3)}")
     if result["standby_w"] is not None and result["standby_u_w"] is not None:
-        console.print(
+        out.print(
             f"  standby {engineering(result['standby_w'], 'W')} "
             f"(u {engineering(result['standby_u_w'], 'W', digits=2)}); "
             f"coverage {100 * result['coverage']:.2f} %, largest gap {result['largest_gap_ns'] * 1e-6:.3g} ms"
         )
     if result["flags"]:
-        console.print(f"  flags: {', '.join(result['flags'])}")
+        out.print(f"  flags: {', '.join(result['flags'])}")
     if result["budget"] and result["status"] == "valid":
-        console.print(_budget_table(result))
-    console.print(f"  picture: {run / 'derived' / 'trace.png'}")
+        out.print(_budget_table(result))
+    out.print(f"  picture: {run / 'derived' / 'trace.png'}")
 
 
 def headline(result: dict[str, Any]) -> str:
@@ -106,7 +106,7 @@ def show_all(*, root: Path | None, as_json: bool) -> None:
         raise SpecError(
             f"no runs under {', '.join(map(str, roots_of(root)))}", hint="measure: joulebench run --sim runs/demo.yaml"
         )
-    Console().print(results_table(rows))
+    console().print(results_table(rows))
 
 
 def _result_or_none(entry: RunEntry) -> dict[str, Any] | None:
@@ -114,34 +114,57 @@ def _result_or_none(entry: RunEntry) -> dict[str, Any] | None:
 
 
 def results_table(rows: Sequence[tuple[RunEntry, dict[str, Any] | None]]) -> Table:
-    """One row a run: energy with its interval, gross, standby, what dominates the uncertainty."""
-    table = Table(title="Energy per inference (dynamic: above active-idle standby; ± is half the 95 % interval)")
+    """One row a run: energy with its interval, gross, standby, and what limits the certainty."""
+    table = Table(
+        title="dynamic energy of one inference, above active-idle standby; ± is half the 95 % interval",
+        box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
+    )  # fmt: skip
     for column, justify in (
-        ("run", "left"), ("energy", "right"), ("± %", "right"), ("gross", "right"), ("gap", "right"),
-        ("standby", "right"), ("n", "right"), ("largest part of the budget", "left"),
+        ("model", "left"), ("batch", "right"), ("energy", "right"), ("gross", "right"), ("standby", "right"),
+        ("n", "right"), ("limited by", "left"), ("data", "left"), ("id", "left"),
     ):  # fmt: skip
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for entry, result in rows:
+        model, batch, digest = _parts(entry.run_id)
         if result is None:
-            table.add_row(entry.run_id, f"[yellow]{entry.status}[/]", "", "", "", "", "", entry.reason or "")
+            table.add_row(
+                model, batch, f"[yellow]{entry.status}[/]", "", "", "", _short(entry.reason or ""), "", digest
+            )
             continue
-        name = entry.run_id + (" [magenta](sim)[/]" if result["simulated"] else "")
+        data = "[magenta]simulated[/]" if result["simulated"] else "measured"
+        n = str(result["n"])
         if result["status"] != "valid":
-            table.add_row(name, "[red]invalid[/]", "", "", "", "", str(result["n"]), str(result["reason"]))
+            reason = str(result["reason"])
+            table.add_row(model, batch, "[red]invalid[/]", "", "", n, reason, data, digest)
             continue
         largest = max(result["budget"], key=lambda p: p["u_j"])
-        relative = _half(result["interval_95_j"]) / result["energy_per_inference_j"]
         table.add_row(
-            name,
-            headline(result),
-            f"{100 * relative:.2g}",
-            engineering(result["gross_energy_per_inference_j"], "J"),
-            engineering(result["gap_energy_per_inference_j"], "J", digits=2),
+            model,
+            batch,
+            f"[bold]{headline(result)}[/]",
+            engineering(result["gross_energy_per_inference_j"], "J", digits=3),
             engineering(result["standby_w"], "W", digits=3),
-            str(result["n"]),
+            n,
             f"{largest['name']} ({percent(largest['share'])})",
+            data,
+            digest,
         )
     return table
+
+
+def _parts(run_id: str) -> tuple[str, str, str]:
+    """`<model>-b<batch>-r<repetition>-<hash>` -> model, batch, beginning of the hash (enough for `show`)."""
+    model, batch, _, digest = run_id.rsplit("-", 3)
+    return model, batch.removeprefix("b"), digest[:8]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 48 else text[:47] + "…"
+
+
+def console() -> Console:
+    """Standard output; wide enough for a table where there is no terminal to ask."""
+    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def analyse_runs(selectors: Sequence[str], *, check: bool, root: Path | None, as_json: bool) -> None:
@@ -200,7 +223,7 @@ def check_board(bench: str, *, configs: Path | None, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for item in items:
         table.add_row("[green]ok[/]" if item.ok else "[yellow]--[/]", item.name, item.found, item.mend)
-    Console().print(table)
+    console().print(table)
 
 
 def list_meters(*, as_json: bool) -> None:
@@ -215,12 +238,13 @@ def list_meters(*, as_json: bool) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(row["driver"], row["found"], row["package"], "yes" if row["simulator"] else "no")
-    Console().print(table)
+    console().print(table)
 
 
 def plan_table(rows: Sequence[tuple[str, str, float, float]], total_s: tuple[float, float]) -> Table:
     """Rows: run id, state, expected seconds low and high."""
-    table = Table(title=f"{len(rows)} runs, {duration(total_s[0])} to {duration(total_s[1])} still to measure")
+    title = f"{len(rows)} runs, {duration(total_s[0])} to {duration(total_s[1])} still to measure"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for column in ("run", "state", "expected"):
         table.add_column(column, overflow="fold")
     for run_id, state, low_s, high_s in rows:

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from harness.bench.campaign import Outcome, run_campaign, worst_error
 from harness.bench.forecast import Forecast, forecast, forecast_run, history
 from harness.bench.plan import Plan
 from harness.bench.runner import execute_run
 from harness.cli import compose
 from harness.cli.format import duration
-from harness.cli.look import headline, plan_table, print_json, results_table, stored_result
+from harness.cli.look import console, headline, plan_table, print_json, results_table, stored_result
 from harness.cli.progress import Bar, plain_listener
 from harness.core.errors import DeviceError
 from harness.core.events import EventStream
@@ -41,9 +39,8 @@ def plan_campaign(campaign: Path, *, simulated: bool, configs: Path | None, root
     for run in plan.runs:
         one = forecast_run(run.spec, past)
         rows.append((run.spec.run_id, run.status, one.low_s, one.high_s))
-    console = Console()
-    console.print(plan_table(rows, (whole.low_s, whole.high_s)))
-    console.print(f"expected: about {duration(whole.expected_s)} (from: {whole.basis}); run directories: {plan.root}")
+    console().print(plan_table(rows, (whole.low_s, whole.high_s)))
+    print(f"expected: about {duration(whole.expected_s)} (from: {whole.basis}); run directories: {plan.root}")
 
 
 def measure_campaign(
@@ -152,11 +149,10 @@ def _report(plan: Plan, outcomes: list[Outcome], *, as_json: bool) -> None:
         print_json({"campaign": plan.campaign, "root": str(plan.root), "runs": rows})
         return
     if finished:
-        console = Console()
-        console.print(results_table(finished))
-        console.print("pictures:")
+        console().print(results_table(finished))
+        print("pictures:")
         for entry, _ in finished:
-            console.print(f"  {entry.path / 'derived' / 'trace.png'}", soft_wrap=True)
+            print(f"  {entry.path / 'derived' / 'trace.png'}")
 
 
 def _result_of(outcome: Outcome, finished: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any] | None:

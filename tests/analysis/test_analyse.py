@@ -176,6 +176,7 @@ def test_a_pile_at_the_largest_code_is_refused_without_a_declared_limit(SmallWor
         ("gap_power_bounded", {"probe_pause_s": 0.0}),
         ("uncalibrated_rows", {"tamper": lambda b: replace(b, calibration=[replace(b.calibration[0], first_row=9)])}),
         ("outputs_not_checked", {"documents": {}}),
+        ("standby_not_settled", {"documents": {"settle_after": {"ok": False, "reason": "falls", "waited_s": 30.0}}}),
         ("clipped_readings", {"noise_w": 0.05, "tamper": _columns(lambda raw: np.minimum(raw, 512_000))}),
     ],
 )

@@ -15,6 +15,7 @@ from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.bench.campaign import MAX_TRIES, run_campaign, worst_error
 from harness.bench.program import start_program
+from harness.bench.recorder import check_total
 from harness.bench.runner import execute_run
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
 from harness.core.events import Event, EventStream
@@ -203,3 +204,14 @@ def test_meter_info_survives_the_way_to_the_run_directory(tmp_path: Path) -> Non
     assert isinstance(info, MeterInfo)
     assert info.simulated
     assert json.loads((run.path / "manifest.json").read_text())["simulated"] is True
+
+
+def test_a_total_that_counts_a_part_twice_is_refused(tmp_path: Path) -> None:
+    spec = short_spec()
+    info = MeterInfo(
+        "rapl", "m", "1", "0", "host", (), (), details={"part_of:package-0/core": "package-0"},
+    )  # fmt: skip
+    rails = (("package-0", "cpu"), ("package-0/core", "core"))
+    with pytest.raises(SpecError, match="a part of it"):
+        check_total(replace(spec.meters[0], rails=rails, total_rails=("cpu", "core")), info)
+    check_total(replace(spec.meters[0], rails=rails, total_rails=("cpu",)), info)

@@ -96,3 +96,12 @@ def test_every_phase_of_a_run_is_documented() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}, which is not there"
+
+
+def test_every_flag_is_documented() -> None:
+    source = (ROOT / "analysis" / "validity.py").read_text("utf-8")
+    table = source[source.index("    said = {") : source.index("return tuple(name for name, true in said")]
+    flags = set(re.findall(r'^        "([a-z_]+)":', table, re.MULTILINE)) | {"no_total_declared"}
+    assert len(flags) > 15
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    assert not {flag for flag in flags if f"| `{flag}` |" not in page}
