@@ -27,7 +27,7 @@ def error_without_gain(row):
 
 
 def may_be_refused(row):
-    """Worlds where a refusal is right: clipped peaks, a fan, a stepped clock, a gap that draws almost what work does."""
+    """Worlds where a refusal is right: clipped peaks, a fan, a stepped clock, gaps that draw almost what work does."""
     world = draw(seed_of(row))
     clipped = world.meter(exam_binding("trace").name).clip_share > 0
     return clipped or world.heat.fan_w > 0 or world.board.step_s != 0 or world.load.gap_over_active > 0.8
