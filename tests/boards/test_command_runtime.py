@@ -125,11 +125,17 @@ def test_with_a_pin_the_lines_must_be_flushed_even_if_they_carry_times(board, ma
     value = tmp_path / "value"
     value.write_text("0")
     (tmp_path / "engine.plan").write_bytes(b"x")
-    lump = "import os, time; t = time.monotonic_ns(); os.write(1, b'start %d\\nstop %d\\n' % (t, t + 5))"
+    lump = (
+        "import os, time\n"
+        "for _ in range(9):\n"
+        "    t = time.monotonic_ns()\n"
+        "    os.write(1, b'start %d\\nstop %d\\n' % (t, t + 5))\n"
+        "    time.sleep(0.01)\n"
+    )
     runtime = RuntimeSpec("command", command=(sys.executable, "-c", lump, "{n}"))
     spec = make_spec("engine.plan", runtime=runtime, marker_pin=str(value))
     session = board.start_agent(spec, 0)
-    with pytest.raises(DeviceError, match="in one lump, so the marker pin cannot follow"):
+    with pytest.raises(DeviceError, match="4 starts with their stop lines in one lump, so the marker pin cannot follow"):
         session.load(spec, 0)
     session.close()
     assert value.read_text() == "0"
