@@ -68,6 +68,8 @@ def execute_run(
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted by the user"
     return error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
 
 

@@ -19,6 +19,7 @@ from harness.store.find import RunEntry, RunStatus, default_roots, find_run, lis
 from harness.store.run_reader import RunReader
 
 RESULT = "result.json"
+WIDE = 110  # columns of a terminal that show the whole table
 
 
 def print_json(data: Any) -> None:
@@ -106,50 +107,50 @@ def show_all(*, root: Path | None, as_json: bool) -> None:
         raise SpecError(
             f"no runs under {', '.join(map(str, roots_of(root)))}", hint="measure: joulebench run --sim runs/demo.yaml"
         )
-    console().print(results_table(rows))
+    print_results(rows)
 
 
 def _result_or_none(entry: RunEntry) -> dict[str, Any] | None:
     return stored_result(entry.path) if entry.status is RunStatus.FINISHED else None
 
 
-def results_table(rows: Sequence[tuple[RunEntry, dict[str, Any] | None]]) -> Table:
-    """One row a run: energy with its interval, gross, standby, and what limits the certainty."""
-    table = Table(
-        title="dynamic energy of one inference, above active-idle standby; ± is half the 95 % interval",
-        box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False,
-    )  # fmt: skip
-    for column, justify in (
-        ("model", "left"), ("batch", "right"), ("energy", "right"), ("gross", "right"), ("standby", "right"),
-        ("n", "right"), ("limited by", "left"), ("data", "left"), ("id", "left"),
-    ):  # fmt: skip
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+def results_table(rows: Sequence[tuple[RunEntry, dict[str, Any] | None]], *, wide: bool) -> Table:
+    """One row a run: energy with its interval, standby, and if `wide` gross energy and what limits the certainty."""
+    title = "dynamic energy of one inference, above standby; ± is half the 95 % interval"
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    columns = {"model": "left", "batch": "right", "energy": "right", "gross": "right", "standby": "right",
+               "n": "right", "limited by": "left", "data": "left", "id": "left"}  # fmt: skip
+    if not wide:
+        del columns["gross"], columns["limited by"]
+    for column, justify in columns.items():
+        table.add_column(column, justify=justify, no_wrap=column != "limited by")  # type: ignore[arg-type]
     for entry, result in rows:
-        model, batch, digest = _parts(entry.run_id)
-        if result is None:
-            table.add_row(
-                model, batch, f"[yellow]{entry.status}[/]", "", "", "", _short(entry.reason or ""), "", digest
-            )
-            continue
-        data = "[magenta]simulated[/]" if result["simulated"] else "measured"
-        n = str(result["n"])
-        if result["status"] != "valid":
-            reason = str(result["reason"])
-            table.add_row(model, batch, "[red]invalid[/]", "", "", n, reason, data, digest)
-            continue
-        largest = max(result["budget"], key=lambda p: p["u_j"])
-        table.add_row(
-            model,
-            batch,
-            f"[bold]{headline(result)}[/]",
-            engineering(result["gross_energy_per_inference_j"], "J", digits=3),
-            engineering(result["standby_w"], "W", digits=3),
-            n,
-            f"{largest['name']} ({percent(largest['share'])})",
-            data,
-            digest,
-        )
+        cells = _cells(entry, result)
+        table.add_row(*(cells.get(column, "") for column in columns))
     return table
+
+
+def _cells(entry: RunEntry, result: dict[str, Any] | None) -> dict[str, str]:
+    model, batch, digest = _parts(entry.run_id)
+    cells = {"model": model, "batch": batch, "id": digest}
+    if result is None:
+        return {**cells, "energy": f"[yellow]{entry.status}[/]", "limited by": _short(entry.reason or "")}
+    cells |= {"n": str(result["n"]), "data": "[magenta]simulated[/]" if result["simulated"] else "measured"}
+    if result["status"] != "valid":
+        return {**cells, "energy": f"[red]invalid: {result['reason']}[/]"}
+    largest = max(result["budget"], key=lambda p: p["u_j"])
+    return {
+        **cells,
+        "energy": f"[bold]{headline(result)}[/]",
+        "gross": engineering(result["gross_energy_per_inference_j"], "J", digits=3),
+        "standby": engineering(result["standby_w"], "W", digits=3),
+        "limited by": f"{largest['name']} ({percent(largest['share'])})",
+    }
+
+
+def print_results(rows: Sequence[tuple[RunEntry, dict[str, Any] | None]]) -> None:
+    out = console()
+    out.print(results_table(rows, wide=out.width >= WIDE))
 
 
 def _parts(run_id: str) -> tuple[str, str, str]:
@@ -164,7 +165,7 @@ def _short(text: str) -> str:
 
 def console() -> Console:
     """Standard output; wide enough for a table where there is no terminal to ask."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
 def analyse_runs(selectors: Sequence[str], *, check: bool, root: Path | None, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from harness.bench.plan import Plan
 from harness.bench.runner import execute_run
 from harness.cli import compose
 from harness.cli.format import duration
-from harness.cli.look import console, headline, plan_table, print_json, results_table, stored_result
+from harness.cli.look import console, headline, plan_table, print_json, print_results, stored_result
 from harness.cli.progress import Bar, plain_listener
 from harness.core.errors import DeviceError
 from harness.core.events import EventStream
@@ -149,7 +149,7 @@ def _report(plan: Plan, outcomes: list[Outcome], *, as_json: bool) -> None:
         print_json({"campaign": plan.campaign, "root": str(plan.root), "runs": rows})
         return
     if finished:
-        console().print(results_table(finished))
+        print_results(finished)
         print("pictures:")
         for entry, _ in finished:
             print(f"  {entry.path / 'derived' / 'trace.png'}")

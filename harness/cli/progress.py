@@ -15,7 +15,7 @@ PHRASES = {
     "run_skipped": "[{index1}/{total}] {run_id}: already finished, not measured again",
     "run_retry": "{run_id}: attempt {attempt} of {of} failed: {message}",
     "simulated_bench": "simulated bench {state} ({world})",
-    "settled": "  standby {when}: {settled} after {waited_s:.1f} s ({reason})",
+    "settled": "  standby {when}: {settled} after {waited_s:.1f} s",
     "start_begin": "  process start {start1}",
     "run_begin": "[{index1}/{total}] {run_id}",
     "run_aborted": "{run_id}: not finished: {reason}",
@@ -31,7 +31,7 @@ def _phrase(event: Event) -> str | None:
     words: dict[str, Any] = dict(event)
     words["index1"] = event.get("index", 0) + 1
     words["start1"] = event.get("start", 0) + 1
-    words["settled"] = "settled" if event.get("ok") else "NOT settled"
+    words["settled"] = "settled" if event.get("ok") else f"NOT settled ({event.get('reason')})"
     return pattern.format(**words)
 
 
@@ -55,7 +55,7 @@ class Bar:
 
         self._expected_s = run_expected_s
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"),
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("left"),
             TimeRemainingColumn(), console=Console(stderr=True), transient=True,
         )  # fmt: skip
         self._task = self._progress.add_task("starting", total=max(1e-9, sum(run_expected_s)))
@@ -75,7 +75,7 @@ class Bar:
             self._index, self._began = int(event["index"]), time.monotonic()
         text = _phrase(event)
         if text is not None:
-            self._progress.update(self._task, description=text.strip())
+            self._progress.update(self._task, description=text.strip()[:40])
             if name not in ONLY_ON_A_BAR:
                 self._progress.console.print(text, highlight=False)
         done_s = sum(self._expected_s[: self._index])
