@@ -44,7 +44,9 @@ def test_off_means_off():
     factor, extra = Aftermath(world, CELL_S).play(load(world, 100, share=3.0))
     assert np.all(factor == 1.0) and np.all(extra == 0.0)
     world = hot_world(fan_w=0, throttle_drop=0)
-    factor, extra = Aftermath(world, CELL_S).play(load(world, 100, share=3.0))
+    aftermath = Aftermath(world, CELL_S)
+    factor, extra = aftermath.play(load(world, 100, share=3.0))
+    assert not aftermath.throttled
     assert np.all(factor == 1.0) and extra.max() == pytest.approx(3 * 2 * 0.1 * 0.01 * 10, rel=1e-3)
 
 
@@ -134,6 +136,23 @@ def test_truth_stays_exact_under_throttling_and_knows_its_share():
     assert slow.sum() > 200 and np.isclose(level, 1.0, rtol=1e-6).sum() > 200
     assert np.count_nonzero(~slow & ~np.isclose(level, 1.0, rtol=1e-6)) < 40  # those during which it changed
     np.testing.assert_allclose(truth["expected_j"], truth["dynamic_j"], rtol=1e-9)
+
+
+def test_truth_under_throttling_does_not_depend_on_how_the_play_is_cut():
+    def truth(*, chunk_ns):
+        rig = Rig(hot_world(**THROTTLE), now_ns=T0)
+        rig.begin_process(T0 + NS)
+        begin, end = inferences(15)
+        rig.stretches(begin, end, Kind.INFERENCE)
+        for t_ns in range(T0, int(end[-1]), chunk_ns):
+            rig.play(t_ns)
+        rig.flush()
+        return rig.truth.records()
+
+    whole, cut = truth(chunk_ns=60 * NS), truth(chunk_ns=137_000_000)
+    assert np.ptp(whole["dynamic_j"]) > 0.3 * whole["dynamic_j"].mean()
+    for column in ("dynamic_j", "gross_j", "expected_j", "gap_dynamic_j"):
+        np.testing.assert_allclose(cut[column], whole[column], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
