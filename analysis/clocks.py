@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.core.clock import HOST, ClockMap, FloatArray, Int64Array
+from harness.core.clock import HOST, OUTWARD_NS, ClockMap, FloatArray, Int64Array
 
 MAX_POINTS = 3000  # envelope candidates handed to the linear program
 KNOT_SPACING_S = 12.0  # fine enough for a warm-up of 0.2 % with a time constant of 30 s
 MAX_KNOTS = 60
 UNKNOWN_RATE = 0.005  # limit of a meter clock's rate error when nothing was recorded to tell
 PING_RATE_PRIOR = 3e-4  # standard deviation of a board's rate against the host before any ping (NTP slews 500 ppm)
+PING_GROUP_NS = 500_000_000  # pings further apart than this belong to different groups
+MAX_SLEW = 1e-3  # relative; time services slew by 5e-4 at most
 
 
 def fit_meter_to_host(anchors: Int64Array, *, clock: str) -> ClockMap:
@@ -117,10 +119,11 @@ def _envelope(x: FloatArray, y: FloatArray, knots_s: FloatArray) -> FloatArray:
 
 
 def fit_host_to_board(pings: Int64Array, *, clock: str) -> ClockMap:
-    """Offset and rate host -> board from `pings` int64 (K, 3): host before, board, host after; ns.
+    """Map host -> board from `pings` int64 (K, 3): host before, board, host after; ns.
 
-    Weighted by the squared round trip; only pings within 1.5 times the best quarter's round trip count.
-    Raises ValueError without a ping.
+    Only pings within 1.5 times the best quarter's round trip count. Pings come in groups (before and after each
+    process start); the map goes through the groups in straight pieces, so that a clock that is slewed is
+    followed. Raises ValueError without a ping, and for a clock that jumps: its stamps cannot be placed.
     """
     pings = np.asarray(pings, np.int64).reshape(-1, 3)
     if clock == HOST:
@@ -134,17 +137,37 @@ def fit_host_to_board(pings: Int64Array, *, clock: str) -> ClockMap:
     origin = np.array([middle[0], pings[0, 1]])
     x = (middle - origin[0]).astype(np.float64)
     y = (pings[:, 1] - origin[1] - (middle - origin[0])).astype(np.float64)
-    u_point = trip / np.sqrt(12)  # the board's stamp lies anywhere within the round trip
-    w = u_point**-2
-    centre = float(np.sum(w * x) / np.sum(w))
+    w = 12.0 / trip**2  # the board's stamp lies anywhere within the round trip
+    first = np.flatnonzero(np.diff(x, prepend=-np.inf) > PING_GROUP_NS)
+    weight = np.add.reduceat(w, first)
+    at = np.add.reduceat(w * x, first) / weight
+    offset = np.add.reduceat(w * y, first) / weight
+    slope = np.diff(offset) / np.diff(at)
+    if len(slope):
+        _refuse_jumps(at, offset, slope, float(trip.max()), clock)
+    centre, level = float(np.sum(w * x) / np.sum(w)), float(np.sum(w * y) / np.sum(w))
     spread = float(np.sum(w * (x - centre) ** 2)) + PING_RATE_PRIOR**-2
-    rate = float(np.sum(w * (x - centre) * y)) / spread
-    offset = float(np.sum(w * y) / np.sum(w)) - rate * centre
-    ends = np.array([0, max(int(x.max()), 1_000_000_000)], np.int64)
-    target = origin[1] + ends + np.rint(offset + rate * ends).astype(np.int64)
-    residual = y - offset - rate * x
+    rate = float(np.sum(w * (x - centre) * (y - level))) / spread  # outside the groups: of all pings
+    at = np.concatenate([at[:1] - OUTWARD_NS, at, at[-1:] + OUTWARD_NS])
+    offset = np.concatenate([offset[:1] - rate * OUTWARD_NS, offset, offset[-1:] + rate * OUTWARD_NS])
+    knots = np.rint(at).astype(np.int64)
+    target = origin[1] + knots + np.rint(offset).astype(np.int64)
+    residual = y - np.interp(x, at, offset)
     return ClockMap(
-        HOST, clock, origin[0] + ends, target,
+        HOST, clock, origin[0] + knots, target,
         residual_ns=float(np.sqrt(np.mean(residual**2))), u_offset_ns=float(trip.min() / np.sqrt(12)),
-        u_rate=float(spread**-0.5),
+        u_rate=float(np.hypot(spread**-0.5, np.std(slope) if len(slope) > 1 else 0.0)),
     )  # fmt: skip
+
+
+def _refuse_jumps(at: FloatArray, offset: FloatArray, slope: FloatArray, trip_ns: float, clock: str) -> None:
+    """ValueError if between two groups of pings the clock moved by more than any slewing moves it."""
+    usual = float(np.median(slope))
+    jump = offset[1:] - offset[:-1] - usual * np.diff(at)
+    allowed = MAX_SLEW * np.diff(at) + 2 * trip_ns
+    worst = int(np.argmax(np.abs(jump) - allowed))
+    if abs(jump[worst]) > allowed[worst]:
+        raise ValueError(
+            f"the clock {clock} jumped by {jump[worst] * 1e-6:+.3g} ms during the run (slewing explains "
+            f"{allowed[worst] * 1e-6:.3g} ms); let the agent stamp with a monotonic clock, or stop the time service"
+        )

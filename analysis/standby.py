@@ -20,12 +20,14 @@ MIN_BRACKET_S = 0.5
 MIN_COVERAGE = 0.5
 EDGE_S = 0.15  # left out at both ends of a bracket, where the board may still settle
 SLICES = 40
+THIRD_SLICES = 4  # slices in a third of a bracket, at least, to speak of its level
 
 
 @dataclass(frozen=True)
 class Bracket:
     """One idle bracket: window on the board's clock, mean power (W), its standard uncertainty from the
-    scatter of long blocks with `dof`, and its coverage."""
+    scatter of long blocks with `dof`, its coverage, and by how much the level moves within it (W): the range of
+    the medians of its thirds, which a daemon's spikes do not move but a fan that switches does."""
 
     begin_ns: int
     end_ns: int
@@ -33,6 +35,7 @@ class Bracket:
     u_w: float
     dof: float
     coverage: float
+    level_range_w: float = 0.0
 
     @property
     def middle_ns(self) -> float:
@@ -61,6 +64,11 @@ class Standby:
     @property
     def step_w(self) -> float:
         return self.brackets[-1].mean_w - self.brackets[0].mean_w
+
+    @property
+    def level_range_w(self) -> float:
+        """By how much the level moves within a bracket (W), the larger of the two."""
+        return max(b.level_range_w for b in self.brackets)
 
     @property
     def u_step_w(self) -> float:
@@ -95,4 +103,12 @@ def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | Non
     power = curve.mean_power_w(cut[:-1], cut[1:])
     mean = float(curve.mean_power_w(begin, end))
     u, dof = block_mean_u(power)
-    return Bracket(begin, end, mean, u, dof, curve.coverage(begin, end))
+    return Bracket(begin, end, mean, u, dof, curve.coverage(begin, end), _level_range(power))
+
+
+def _level_range(power: FloatArray) -> float:
+    known = power[np.isfinite(power)]
+    if len(known) < 3 * THIRD_SLICES:
+        return 0.0
+    levels = [float(np.median(third)) for third in np.array_split(known, 3)]
+    return max(levels) - min(levels)

@@ -171,6 +171,13 @@ def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None
             f"the brackets differ by {solution.standby.step_w:+.3g} W, more than {STANDBY_LIMIT:.0%} of the "
             f"dynamic power of {power:.3g} W",
         )
+    within = solution.standby.level_range_w
+    if within > STANDBY_LIMIT * abs(power) and solution.dynamic_j > 0:
+        return Problem(
+            InvalidReason.STANDBY_MOVED,
+            f"the level moves by {within:.3g} W within a bracket, more than {STANDBY_LIMIT:.0%} of the dynamic power "
+            f"of {power:.3g} W: something switched on or off in it",
+        )
     if solution.dynamic_j - dynamic.half_j <= 0:
         return Problem(
             InvalidReason.BELOW_STANDBY,
@@ -224,7 +231,8 @@ def flags_of(
     power = abs(solution.dynamic_j) / (solution.busy_s / solution.n)
     said = {
         "single_start": len(solution.starts) == 1,
-        "standby_drift": abs(solution.standby.step_w) > max(STANDBY_FLAG * power, 2 * solution.standby.u_step_w),
+        "standby_drift": abs(solution.standby.step_w) > max(STANDBY_FLAG * power, 2 * solution.standby.u_step_w)
+        or solution.standby.level_range_w > 2 * STANDBY_FLAG * power,
         "low_coverage": solution.coverage < LOW_COVERAGE,
         "range_switching": ranges.switches,
         "uncalibrated_rows": channel.uncalibrated > 0,

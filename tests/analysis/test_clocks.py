@@ -84,3 +84,28 @@ def test_pings_give_offset_and_rate(ppm: float, offset_s: float, seed: int) -> N
 def test_no_ping_is_an_error() -> None:
     with pytest.raises(ValueError, match="no pings between host and board:x"):
         fit_host_to_board(np.empty((0, 3), np.int64), clock="board:x")
+
+
+def grouped_pings(rng: np.random.Generator, offset_ns: np.ndarray, spacing_s: float = 10.0) -> np.ndarray:
+    """Groups of 40 pings, `spacing_s` apart, to a board whose clock is off by `offset_ns` (G,) at each group."""
+    groups = []
+    for index, offset in enumerate(offset_ns):
+        sent = np.int64(10**12 + index * spacing_s * 1e9) + np.arange(40) * 3_000_000
+        there, back = rng.exponential(150_000, 40) + 50_000, rng.exponential(150_000, 40) + 50_000
+        groups.append(np.stack([sent, sent + there + offset, sent + there + back], axis=1))
+    return np.concatenate(groups).astype(np.int64)
+
+
+def test_a_clock_that_is_slewed_is_followed() -> None:
+    offset = np.cumsum([0, 0, 5e6, 5e6, 0, 0])  # 500 ppm for twenty seconds
+    pings = grouped_pings(np.random.default_rng(4), offset)
+    found = fit_host_to_board(pings, clock="board:x")
+    host = np.array([10**12 + int(k * 10e9) for k in range(6)])
+    assert np.max(np.abs(found.apply(host) - host - offset)) < 300_000
+
+
+@pytest.mark.parametrize("step_ms", [-300.0, -20.0, 20.0, 400.0])
+def test_a_clock_that_jumps_is_refused_by_name(step_ms: float) -> None:
+    offset = np.array([0, 0, 0, step_ms, step_ms, step_ms]) * 1e6
+    with pytest.raises(ValueError, match=r"board:x jumped by [+-]\d+"):
+        fit_host_to_board(grouped_pings(np.random.default_rng(5), offset), clock="board:x")
