@@ -72,7 +72,7 @@ REFUSALS = {
         "keep one",
     ),
     "n below starts": (HEAD + "protocol: {inferences: 3}\n", 3, "3 inferences cannot be shared by 4", "at least 4"),
-    "settle limits": (HEAD + "protocol: {settle_max_s: 0.5}\n", 3, "less than settle_min_s 1", "raise"),
+    "settle limits": (HEAD + "protocol: {settle_max_s: 0.5}\n", 3, "less than settle_min_s 2", "raise"),
     "gap without dither": (HEAD + "protocol: {gap_max_s: 0.01}\n", 3, "no effect", "gap: dithered"),
     "flat marker": (HEAD + "protocol: {marker_bits: '1111111'}\n", 3, "without edges", ""),
     "command runtime": (HEAD + "runtime: {name: command}\n", 3, "needs a command", "command: ["),
