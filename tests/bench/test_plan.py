@@ -49,7 +49,7 @@ def test_a_new_model_leaves_the_order_of_the_others_alone() -> None:
 def test_identity_is_independent_of_the_order_and_pinned() -> None:
     specs = make_specs()
     assert {s.run_id for s in specs} == {s.run_id for s in in_order(specs)}
-    assert specs[0].run_id == "a-b1-r0-2b24d7046ae2"
+    assert specs[0].run_id == "a-b1-r0-02c078420b86"
     assert RunSpec.from_json(json.loads(specs[0].canonical())).run_id == specs[0].run_id
 
 

@@ -135,7 +135,9 @@ def test_with_a_pin_the_lines_must_be_flushed_even_if_they_carry_times(board, ma
     runtime = RuntimeSpec("command", command=(sys.executable, "-c", lump, "{n}"))
     spec = make_spec("engine.plan", runtime=runtime, marker_pin=str(value))
     session = board.start_agent(spec, 0)
-    with pytest.raises(DeviceError, match="4 starts with their stop lines in one lump, so the marker pin cannot follow"):
+    with pytest.raises(
+        DeviceError, match="4 starts with their stop lines in one lump, so the marker pin cannot follow"
+    ):
         session.load(spec, 0)
     session.close()
     assert value.read_text() == "0"
