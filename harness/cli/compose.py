@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,28 @@ if TYPE_CHECKING:
 DEFAULT_WORLD = "bench"
 
 
-def planned(campaign: Path, *, simulated: bool, configs: Path | None, root: Path | None) -> Plan:
-    """The whole campaign, resolved and validated; run directories go beside the campaign file."""
+def planned(
+    campaign: Path, *, simulated: bool, configs: Path | None, root: Path | None, world: str | None = None
+) -> Plan:
+    """The whole campaign, resolved and validated; run directories go beside the campaign file.
+
+    A simulated run is tagged with its world, so that the same campaign in another world is another run.
+    """
     from harness.models.resolve import resolve_model
 
     specs = resolve_campaign(campaign, simulated=simulated, resolve_model=resolve_model, configs=configs)
+    for binding in {binding.name: binding for spec in specs for binding in spec.meters}.values():
+        _check_options(binding)
+    if simulated:
+        path = world_file(world, configs=configs)
+        tag = ("world", f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}")
+        specs = tuple(dataclasses.replace(spec, tags=(*spec.tags, tag)) for spec in specs)
     return make_plan(specs, root=root or campaign.resolve().parent / specs[0].campaign)
+
+
+def _check_options(binding: MeterBinding) -> None:
+    """Drivers read their options when they are made, which touches no hardware; SpecError for a wrong one."""
+    registry.load(registry.METERS, binding.driver)(_request(binding), clock=RealClock())
 
 
 def open_board(spec: BoardSpec) -> Board:

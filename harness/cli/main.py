@@ -41,12 +41,17 @@ ShowRun = Annotated[str | None, typer.Argument(help="Run directory, unique prefi
 
 @app.command()
 def plan(
-    campaign: Campaign, sim: Sim = False, configs: Configs = None, root: Root = None, as_json: AsJson = False
+    campaign: Campaign,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    root: Root = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a campaign would measure and how long it would take. Touches no hardware."""
     from harness.cli.measure import plan_campaign
 
-    plan_campaign(campaign, simulated=sim, configs=configs, root=root, as_json=as_json)
+    plan_campaign(campaign, simulated=sim, world=world, configs=configs, root=root, as_json=as_json)
 
 
 @app.command()

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from drivers.simulated.rig.client import SimulatedBench
 
 
-def plan_campaign(campaign: Path, *, simulated: bool, configs: Path | None, root: Path | None, as_json: bool) -> None:
-    plan = compose.planned(campaign, simulated=simulated, configs=configs, root=root)
+def plan_campaign(
+    campaign: Path, *, simulated: bool, world: str | None, configs: Path | None, root: Path | None, as_json: bool
+) -> None:
+    plan = compose.planned(campaign, simulated=simulated, configs=configs, root=root, world=world)
     past = history(plan.root)
     whole = forecast(plan.to_measure, past)
     if as_json:
@@ -46,7 +48,7 @@ def plan_campaign(campaign: Path, *, simulated: bool, configs: Path | None, root
 def measure_campaign(
     campaign: Path, *, simulated: bool, world: str | None, configs: Path | None, root: Path | None, as_json: bool
 ) -> None:
-    plan = compose.planned(campaign, simulated=simulated, configs=configs, root=root)
+    plan = compose.planned(campaign, simulated=simulated, configs=configs, root=root, world=world)
     world_path = compose.world_file(world, configs=configs) if simulated else None
     past = history(plan.root)
     events = EventStream()

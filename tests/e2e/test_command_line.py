@@ -151,6 +151,32 @@ def test_bad_input_is_one_error_and_touches_nothing(command: CommandLine, text: 
     assert not root.exists()
 
 
+def test_a_wrong_driver_option_is_found_by_the_plan(command: CommandLine) -> None:
+    configs = command.folder / "configs"
+    (configs / "benches").mkdir(parents=True)
+    (configs / "benches" / "odd.yaml").write_text(
+        "board: local\nmeters:\n  - name: monsoon\n    meter: monsoon-hvpm\n    rails: {main: main}\n"
+        "    plane: dc_input\n    total: [main]\n    options: {voltage: 4}\n"
+    )
+    campaign = command.folder / "odd.yaml"
+    campaign.write_text("bench: odd\nmodels: [gen:lstm]\n")
+    done = command("plan", str(campaign), "--configs", str(configs))
+    assert done.returncode == 2, done.stderr
+    assert "voltage" in done.stderr
+
+
+def test_the_plan_of_a_simulated_campaign_names_its_world(command: CommandLine) -> None:
+    plan = command.json("plan", "runs/smoke.yaml", "--sim")
+    other = command.json("plan", "runs/smoke.yaml", "--sim", "--world", "ideal")
+    real = command.json("plan", "runs/smoke.yaml")
+    assert isinstance(plan, dict)
+    assert isinstance(other, dict)
+    assert isinstance(real, dict)
+    assert dict(plan["runs"][0]["spec"]["tags"])["world"].startswith("bench-")
+    assert "world" not in dict(real["runs"][0]["spec"]["tags"])
+    assert len({p["runs"][0]["run_id"] for p in (plan, other, real)}) == 3
+
+
 def test_a_bench_without_its_meter_is_a_device_error(command: CommandLine) -> None:
     done = command("run", "runs/smoke.yaml", "--root", str(command.folder / "real-runs"))
     if done.returncode == 0:
