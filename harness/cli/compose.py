@@ -20,7 +20,7 @@ from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
 from harness.core.errors import BenchError, SpecError
-from harness.core.ports import Board, MeterRequest
+from harness.core.ports import AgentSession, Board, MeterRequest
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import RealClock
 
@@ -109,10 +109,13 @@ def simulated_openers(bench: SimulatedBench, spec: RunSpec) -> Sequence[tuple[Me
 
 
 class PinnedBoard:
-    """A board whose agents are given the rig's marker pin; the run's own spec stays free of machine paths."""
+    """A board whose agents get the rig's marker pin, and the CPUs that the simulated bench leaves to them.
 
-    def __init__(self, board: Board, marker_pin: str) -> None:
-        self._board, self._pin = board, marker_pin
+    The run's own spec stays free of both, which belong to this machine and not to what is measured.
+    """
+
+    def __init__(self, board: Board, bench: SimulatedBench) -> None:
+        self._board, self._pin, self._cpus = board, str(bench.marker_pin), bench.board_cpus
         self.check, self.state, self.configure = board.check, board.state, board.configure
         self.restore, self.end_orphans, self.close = board.restore, board.end_orphans, board.close
 
@@ -124,9 +127,9 @@ class PinnedBoard:
     def clock(self) -> str:
         return self._board.clock
 
-    def start_agent(self, spec: RunSpec, start: int) -> Any:
-        pinned = dataclasses.replace(spec, board=dataclasses.replace(spec.board, marker_pin=self._pin))
-        return self._board.start_agent(pinned, start)
+    def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
+        board = dataclasses.replace(spec.board, marker_pin=self._pin, cpus=spec.board.cpus or self._cpus)
+        return self._board.start_agent(dataclasses.replace(spec, board=board), start)
 
 
 # --- looking ----------------------------------------------------------------------------------------

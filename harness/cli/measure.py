@@ -102,7 +102,7 @@ def _measure(spec: RunSpec, root: Path, world: Path | None, events: EventStream)
         if world is None:
             return execute(board=board, meters=compose.real_openers(spec))
         with _simulated_bench(spec, world, events) as bench:
-            pinned = compose.PinnedBoard(board, str(bench.marker_pin))
+            pinned = compose.PinnedBoard(board, bench)
             return execute(board=pinned, meters=compose.simulated_openers(bench, spec))
     finally:
         board.close()

@@ -34,6 +34,11 @@ from harness.core.spec import MeterBinding, RunSpec
 CONTROL, PIN, ABOUT = "control.sock", "pin", "bench.json"
 
 
+def bench_cpu() -> int:
+    """The CPU that the simulated bench keeps to: the last one. Agents are given the others, where there are any."""
+    return max(os.sched_getaffinity(0))
+
+
 def bindings_from_json(data: Any) -> tuple[MeterBinding, ...]:
     """Inverse of `dataclasses.asdict` over meter bindings, after a trip through JSON."""
     return tuple(
@@ -206,6 +211,8 @@ def main(argv: list[str] | None = None) -> None:
             return
         world = draw(options.seed, load_ranges(options.world))
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness's Ctrl-C is not ours
+        with contextlib.suppress(OSError, AttributeError):  # a bench beside the board, as far as one machine allows
+            os.sched_setaffinity(0, {bench_cpu()})
         bench = Bench(folder, world, bindings_from_json(options.meters), idle_exit_s=options.idle_exit_s)
         signal.signal(signal.SIGTERM, lambda number, frame: bench._quit.set())
         about = {"pid": os.getpid(), "world": str(options.world), "seed": options.seed, "meters": options.meters}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.simulated.rig.bench_meters import MAKERS, sysfs_root, usb_socket
-from drivers.simulated.rig.bench_process import ABOUT, CONTROL, PIN
+from drivers.simulated.rig.bench_process import ABOUT, CONTROL, PIN, bench_cpu
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.core.errors import DeviceError, SpecError
@@ -87,6 +87,11 @@ class SimulatedBench:
     def marker_pin(self) -> Path:
         """The FIFO to which the agent writes its busy edges."""
         return self.folder / PIN
+
+    @property
+    def board_cpus(self) -> tuple[int, ...]:
+        """The CPUs left to the board's agents: all but the bench's own, or () where there is only one."""
+        return tuple(sorted(os.sched_getaffinity(0) - {bench_cpu()}))
 
     @property
     def truth_folder(self) -> Path:
