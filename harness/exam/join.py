@@ -107,9 +107,12 @@ def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: fl
             f"the truth log holds {share:.1%} of the measured inferences of {run.run_id}",
             hint="the run was made on another bench, or the bench was restarted without its folder",
         )
-    rows = truth.records[row[found]]
+    # A pin listener that was woken late hears several inferences as one stretch, which is then shared by them.
+    once, times = np.unique(row[found], return_counts=True)
+    rows = truth.records[once]
     prefix = "load_" if load_share is not None else ""
-    dynamic, gross = float(rows[f"{prefix}dynamic_j"].mean()), float(rows[f"{prefix}gross_j"].mean())
+    heard = int(times.sum())
+    dynamic, gross = float(rows[f"{prefix}dynamic_j"].sum()) / heard, float(rows[f"{prefix}gross_j"].sum()) / heard
     expected = float(rows["expected_j"].mean() / rows["dynamic_j"].mean()) * dynamic
     longer = float(rows["expected_ns"].mean()) / float((rows["end_ns"] - rows["begin_ns"]).mean())
     longer = longer if np.isfinite(longer) else 1.0
