@@ -332,6 +332,6 @@ def _invalid(
 ) -> EnergyResult:  # fmt: skip
     return EnergyResult(
         Status.INVALID, str(problem.reason), measurand_of(spec, binding), None, None, None, None, None, None, None,
-        None, None, timeline.n, len(timeline.starts), 0.0, 0, None, flags, (), simulated, binding.name, label,
+        None, None, timeline.n, len(timeline.starts), None, None, None, flags, (), simulated, binding.name, label,
         {"invalid": problem.detail},
     )  # fmt: skip

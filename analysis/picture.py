@@ -88,7 +88,8 @@ def _second_line(result: EnergyResult) -> str:
     if result.status is Status.INVALID:
         return str(result.details.get("invalid", ""))[:180]
     flags = f"   flags: {', '.join(result.flags)}" if result.flags else ""
-    return f"{result.measurand};  n = {result.n} in {result.starts} starts, coverage {result.coverage:.2%}{flags}"
+    coverage = "" if result.coverage is None else f", coverage {result.coverage:.2%}"
+    return f"{result.measurand};  n = {result.n} in {result.starts} starts{coverage}{flags}"
 
 
 def _whole(axes: Axes, view: View) -> None:

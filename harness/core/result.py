@@ -50,7 +50,8 @@ class BudgetPart:
 
 @dataclass(frozen=True)
 class EnergyResult:
-    """What one meter channel says about one run. Energies are per inference and None when invalid."""
+    """What one meter channel says about one run. Energies are per inference and None when
+    invalid, and so are coverage and the largest gap: what was not worked out is never 0."""
 
     status: Status
     reason: str | None
@@ -66,8 +67,8 @@ class EnergyResult:
     standby_u_w: float | None
     n: int
     starts: int
-    coverage: float
-    largest_gap_ns: int
+    coverage: float | None
+    largest_gap_ns: int | None
     leverage: float | None
     flags: tuple[str, ...]
     budget: tuple[BudgetPart, ...]

@@ -30,7 +30,7 @@ def campaign_lock(root: Path) -> Iterator[Path]:
         except BlockingIOError:
             raise SpecError(
                 f"{root} is being measured into by {_holder(path)}",
-                hint="wait for it, or end that process; or give another directory with --out",
+                hint="wait for it, or end that process; or give another directory with --root",
             ) from None
         notice = {"pid": os.getpid(), "host": socket.gethostname(), "since_unix_s": time.time()}
         os.ftruncate(handle, 0)

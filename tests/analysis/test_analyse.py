@@ -163,6 +163,8 @@ def test_a_pile_at_the_largest_code_is_refused_without_a_declared_limit(SmallWor
     clip = SmallWorld(noise_w=0.1, tamper=_columns(lambda raw: np.minimum(raw, 512_000)))
     result = result_of(clip, tmp_path)
     assert result.reason == InvalidReason.SATURATED, detail(result)
+    assert result.to_json()["coverage"] is None  # not worked out, so not 0
+    assert result.to_json()["largest_gap_ns"] is None
     assert "largest code" in result.details["invalid"]
 
 
