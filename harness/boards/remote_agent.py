@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from harness.boards.agent_file import agent_file
 from harness.boards.session import AgentLink, BoardSession
 from harness.core.clock import board_clock
 from harness.core.errors import DeviceError
@@ -20,7 +20,6 @@ from harness.core.ports import CheckItem, LineStream, Transport
 from harness.core.spec import ProtocolSpec, RunSpec
 from harness.models.prepared import PreparedModel
 
-AGENT_FILE = Path(__file__).with_name("agent.py")
 COMMAND_S = 30.0
 ATTACH_WAIT_S = 10.0
 
@@ -190,7 +189,7 @@ class AgentHost:
         }
 
     def _deploy_agent(self) -> str:
-        return self._put(AGENT_FILE, f"agent-{_short_hash(AGENT_FILE)}.py")
+        return self._put(agent_file(), agent_file().name)
 
     def _put(self, local: Path, name: str) -> str:
         remote = str(self._root / "files" / name)
@@ -214,7 +213,3 @@ class AgentHost:
         with contextlib.suppress(DeviceError):
             self._command(self._python, self._deploy_agent(), "end", str(directory), "--owner", owner_record())
             self._command("rm", "-rf", str(directory))
-
-
-def _short_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -24,7 +24,7 @@ from harness.core.ports import LineStream, LoadReport, Step
 from harness.core.spec import RunSpec
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 REPLY_S = 10.0
 LOAD_S = 600.0
 SLACK_S = 60.0

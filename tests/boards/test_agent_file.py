@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -11,33 +12,33 @@ from pathlib import Path
 
 import pytest
 
-from harness.boards.remote_agent import AGENT_FILE
+from harness.boards.agent_file import PACKAGE, agent_bytes, agent_file
 from harness.core.ports import Step
 from harness.core.spec import RuntimeSpec
 from harness.core.timeline import Phase
 
 
-def test_vermin_finds_nothing_newer_than_python_36() -> None:
-    vermin = Path(sys.executable).with_name("vermin")
-    if not vermin.exists():
-        pytest.skip("vermin is not installed")
+def test_the_file_is_the_same_for_the_same_sources() -> None:
+    assert agent_bytes() == agent_bytes()
+    assert agent_file().read_bytes() == agent_bytes()
+
+
+def test_it_runs_alone_where_there_is_no_harness(tmp_path: Path) -> None:
+    alone = tmp_path / "agent.pyz"
+    alone.write_bytes(agent_bytes())
     done = subprocess.run(
-        [vermin, "-t=3.6-", "--no-tips", AGENT_FILE], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stdout
+        [sys.executable, "-I", "-S", str(alone), "end", str(tmp_path), "--owner", "null"],
+        cwd="/", capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == {"ended": [], "in_use": []}
 
 
 def test_only_the_standard_library_is_imported_before_a_model_is_loaded() -> None:
-    tree = ast.parse(AGENT_FILE.read_text(encoding="utf-8"))
-    names = {a.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for a in node.names}
-    names |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
-    assert names <= sys.stdlib_module_names
-
-
-def test_no_other_file_of_ours_is_imported() -> None:
-    for node in ast.walk(ast.parse(AGENT_FILE.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert not str(node.module).startswith(("harness", "drivers", "analysis"))
+    for path in PACKAGE.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {a.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for a in node.names}
+        names |= {str(n.module) for n in tree.body if isinstance(n, ast.ImportFrom) and n.level == 0}
+        assert names <= sys.stdlib_module_names, path
 
 
 def python_36() -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.boards.agent_file import agent_file
 from harness.boards.local import LocalBoard, LocalTransport, ProcessLines
-from harness.boards.remote_agent import AGENT_FILE, owner_record
-from harness.boards.session import AgentLink
+from harness.boards.remote_agent import owner_record
+from harness.boards.session import PROTOCOL_VERSION, AgentLink
 from harness.core.errors import DeviceError, TransientError
 from harness.core.ports import Step
 from harness.core.timeline import Phase
@@ -68,7 +69,7 @@ def killed_client(make_spec, cache: Path, tmp_path: Path) -> int:
 def test_what_was_measured_while_nobody_listened_is_fetched_later(killed_client: int, tmp_path: Path, board) -> None:
     directory = next((tmp_path / "board" / "agents").iterdir())
     link = AgentLink(
-        lambda: ProcessLines([sys.executable, str(AGENT_FILE), "attach", str(directory)]),
+        lambda: ProcessLines([sys.executable, str(agent_file()), "attach", str(directory)]),
         board="local", last_words=lambda: "",
     )  # fmt: skip
     try:
@@ -115,7 +116,7 @@ def test_agents_of_another_directory_are_left_alone(board: LocalBoard, make_spec
     other = LocalBoard("other", lambda spec: None, directory=tmp_path / "board-2")  # type: ignore[arg-type,return-value]
     session = other.start_agent(make_spec(), 0)
     assert tuple(board.end_orphans()) == ()
-    assert session.hello()["protocol"] == 1
+    assert session.hello()["protocol"] == PROTOCOL_VERSION
     session.close()
 
 
@@ -126,7 +127,7 @@ def test_a_board_in_use_by_a_live_harness_is_refused(board: LocalBoard, tmp_path
         record["pid"], record["identity"][1] = owner.pid, int(fields[19])
         directory = tmp_path / "board" / "agents" / "0-theirs"
         directory.mkdir(parents=True)
-        argv = [sys.executable, str(AGENT_FILE), "serve", "--dir", str(directory), "--token", "theirs"]
+        argv = [sys.executable, str(agent_file()), "serve", "--dir", str(directory), "--token", "theirs"]
         LocalTransport().spawn([*argv, "--owner", json.dumps(record)], log=str(directory / "log"), env={})
         until = time.monotonic() + 5
         while not (directory / "agent.json").exists() and time.monotonic() < until:
@@ -139,11 +140,11 @@ def test_a_board_in_use_by_a_live_harness_is_refused(board: LocalBoard, tmp_path
 
 def test_a_lease_that_runs_out_ends_the_agent_even_while_it_measures(tmp_path: Path) -> None:
     directory = tmp_path / "agent"
-    argv = [sys.executable, str(AGENT_FILE), "serve", "--dir", str(directory), "--token", "t", "--owner", "null"]
+    argv = [sys.executable, str(agent_file()), "serve", "--dir", str(directory), "--token", "t", "--owner", "null"]
     directory.mkdir()
     pid = LocalTransport().spawn([*argv, "--lease-s", "60"], log=str(directory / "log"), env={})
     link = AgentLink(
-        lambda: ProcessLines([sys.executable, str(AGENT_FILE), "attach", str(directory), "--wait-s", "5"]),
+        lambda: ProcessLines([sys.executable, str(agent_file()), "attach", str(directory), "--wait-s", "5"]),
         board="local", last_words=lambda: (directory / "log").read_text(),
     )  # fmt: skip
     job = {"job": "perform", "steps": [{"op": "idle", "phase": "standby_before", "seconds": 30.0}], "seed": 1}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.boards import agent
+from harness.boards.agent import pins, runtime_onnx
+from harness.boards.agent.stamps import Stamps
 from harness.boards.local import LocalBoard
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import AgentSession, Step
@@ -98,11 +99,11 @@ def test_more_inferences_than_were_preallocated(tmp_path, pinned: bool) -> None:
     """The loops themselves, with a model that costs nothing, since the preallocation of a real one is generous."""
     path = tmp_path / "value"
     path.write_text("0")
-    pin = agent.Pin(str(path)) if pinned else agent.NoPin()
+    pin = pins.Pin(str(path)) if pinned else pins.NoPin()
     calls: list[int] = []
-    runtime = agent.OnnxRuntime.__new__(agent.OnnxRuntime)
+    runtime = runtime_onnx.OnnxRuntime.__new__(runtime_onnx.OnnxRuntime)
     runtime._run, runtime._argument, runtime._pin = calls.append, 1, pin
-    stamps = agent.Stamps(64)
+    stamps = Stamps(64)
     runtime.infer({"seconds": 0.0, "count": 1000}, stamps, None)
     runtime.infer({"seconds": 0.02, "count": None}, stamps, None)
     assert len(calls) == stamps.rows > 1001

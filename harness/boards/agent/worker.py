@@ -1,0 +1,147 @@
+"""Jobs: what the host asks for, one after another, and every outcome kept until it is fetched."""
+
+import gc
+import hashlib
+import json
+import os
+import queue
+import re
+import sys
+
+from .basics import AgentError, now_ns, refusal, sha256
+from .program import Program
+from .runtime_command import CommandRuntime
+from .runtime_onnx import OnnxRuntime
+
+FETCH_BYTES = 1 << 18
+
+
+class Worker:
+    """Executes jobs one after another in the main thread and keeps each outcome in DIR/results."""
+
+    def __init__(self, directory, pin, wake):
+        self.directory, self.pin, self._wake = directory, pin, wake
+        self.results = os.path.join(directory, "results")
+        os.makedirs(self.results, exist_ok=True)
+        self.jobs = queue.Queue()
+        self.state = {}  # key -> "queued", "running" or "done"
+        self.runtime = None
+
+    def submit(self, key, job):
+        if not re.match(r"^[A-Za-z0-9_.-]{1,64}$", key):
+            raise AgentError("spec", "job key {!r} must be letters, digits, '.', '_' or '-'".format(key))
+        if key not in self.state:
+            self.state[key] = "queued"
+            self.jobs.put((key, job))
+        return self.state[key]
+
+    def outcome(self, key):
+        with open(os.path.join(self.results, key + ".json"), "rb") as kept:
+            return json.loads(kept.read().decode("utf-8"))
+
+    def run_forever(self):
+        while True:
+            key, job = self.jobs.get()
+            if key is None:
+                return
+            self.state[key] = "running"
+            try:
+                outcome = dict(self._do(key, job), ok=True)
+            except AgentError as error:
+                outcome = refusal(error)
+            except MemoryError:
+                outcome = refusal(AgentError("device", "the board has not enough memory for this"))
+            except Exception as error:
+                outcome = refusal(AgentError("device", "{}: {}".format(type(error).__name__, error)))
+            if not outcome["ok"]:
+                self._lower_pin()
+            self._keep(key, outcome)
+            self.state[key] = "done"
+            self._wake()
+
+    def _lower_pin(self):
+        """After an error anywhere: nothing is busy any more. The error itself is what is reported."""
+        try:
+            self.pin.low()
+        except AgentError as error:
+            sys.stderr.write(error.message + "\n")
+
+    def _do(self, key, job):
+        if job["job"] == "load":
+            return self._load(job)
+        if job["job"] == "perform":
+            return self._perform(key, job)
+        if job["job"] == "outputs":
+            return self._outputs(key)
+        raise AgentError("spec", "unknown job {!r}; known: load, perform, outputs".format(job["job"]))
+
+    def _load(self, job):
+        name = job["runtime"]["name"]
+        makers = {"onnxruntime": OnnxRuntime, "command": CommandRuntime}
+        if name not in makers:
+            raise AgentError("spec", "unknown runtime {!r}; known: {}".format(name, ", ".join(sorted(makers))))
+        self.runtime = None
+        self.pin.high()
+        begin = now_ns()
+        try:
+            self.runtime = makers[name](job, self.directory, self.pin)
+        finally:
+            end = now_ns()
+            self.pin.low()
+        gc.collect()
+        reply = {"details": self.described(), "begin_ns": begin, "end_ns": end}
+        if getattr(self.runtime, "optimised", None):
+            reply["optimised"] = {
+                "file": os.path.basename(self.runtime.optimised),
+                "sha256": sha256(self.runtime.optimised),
+            }
+        return reply
+
+    def described(self):
+        if self.runtime is None:
+            return None
+        timing = {"first_s": self.runtime.first_s, "period_s": self.runtime.period_s}
+        return dict(self.runtime.details(), **timing)
+
+    def _perform(self, key, job):
+        program = Program(self.runtime, self.pin, job["seed"])
+        before = self.pin.writes
+        program.perform(job["steps"])
+        data = program.stamps.to_bytes()
+        self._write(key + ".bin", data)
+        return {
+            "spans": program.spans,
+            "rows": program.stamps.rows,
+            "file": key + ".bin",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "notes": program.notes,
+            "pin_writes": self.pin.writes - before,
+        }
+
+    def _outputs(self, key):
+        if self.runtime is None:
+            raise AgentError("spec", "no model is loaded")
+        path = os.path.join(self.results, key + ".npz")
+        if not self.runtime.outputs(path):
+            return {"file": None}
+        return {"file": key + ".npz", "sha256": sha256(path)}
+
+    def _keep(self, key, outcome):
+        self._write(key + ".json", json.dumps(outcome).encode("utf-8"))
+
+    def _write(self, name, data):
+        path = os.path.join(self.results, name)
+        with open(path + ".part", "wb") as out:
+            out.write(data)
+        os.replace(path + ".part", path)
+
+    def read(self, name, offset):
+        if os.path.basename(name) != name:
+            raise AgentError("spec", "{!r} is not the name of a result".format(name))
+        try:
+            with open(os.path.join(self.results, name), "rb") as kept:
+                size = os.fstat(kept.fileno()).st_size
+                kept.seek(offset)
+                return size, kept.read(FETCH_BYTES)
+        except OSError as error:
+            raise AgentError("spec", "no result {!r}: {}".format(name, error.strerror))
