@@ -27,8 +27,18 @@ class Bench:
 
 def load_board(path: Path) -> BoardSpec:
     """A board file; the board is named after it."""
-    file = validated(load_yaml(path), BoardFile, "the board")
-    return BoardSpec(name=path.stem, **file.model_dump(exclude={"description"}))
+    document = load_yaml(path)
+    file = validated(document, BoardFile, "the board")
+    if file.transport == "ssh" and file.address is None:
+        raise document.error(
+            "a board that is reached by ssh needs an address", ("transport",), hint="add `address: user@host`"
+        )
+    if file.directory is not None and not file.directory.startswith(("/", "~/")):
+        raise document.error(
+            f"the directory {file.directory!r} is not absolute", ("directory",), hint="begin it with / or ~/"
+        )
+    rest = file.model_dump(exclude={"description", "environment"})
+    return BoardSpec(name=path.stem, environment=tuple(sorted(file.environment.items())), **rest)
 
 
 def load_meter(path: Path) -> tuple[Document, MeterFile]:

@@ -42,7 +42,7 @@ OptionValue = str | int | float
 class RuntimeSection(Section):
     """How the model is run; see RuntimeSpec."""
 
-    name: Literal["onnxruntime", "command"] = "onnxruntime"
+    name: Literal["onnxruntime", "torch", "command"] = "onnxruntime"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     spinning: Literal["off", "on"] = "off"
     optimisation: Literal["disabled", "basic", "extended", "all"] = "all"
@@ -80,6 +80,7 @@ class ProtocolSection(Section):
     marker_bits: Annotated[str, StringConstraints(pattern=r"^[01]{7,255}$")] | None = None
     marker_chip_s: Annotated[float, Field(ge=0.002, le=1)] | None = None
     output_tolerance_rel: Annotated[float, Field(gt=0, le=1)] | None = None
+    dark: bool | None = None
 
 
 def _model_section(value: Any) -> Any:
@@ -142,12 +143,17 @@ class BoardFile(Section):
     """A board, how it is reached, and the state it is put into while it is measured."""
 
     description: Text | None = None
-    transport: Literal["local"] = "local"
+    transport: Literal["local", "ssh"] = "local"
     address: Text | None = None
     python: Text | None = None
     governor: Text | None = None
     cpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
     marker_pin: Text | None = None
+    environment: dict[str, str] = {}
+    directory: Text | None = None
+    memory_limit_mib: Annotated[int, Field(ge=16)] | None = None
+    cool_to_c: Annotated[float, Field(gt=0, lt=120)] | None = None
+    cool_max_s: PositiveSeconds = 600.0
 
 
 class ChannelFacts(Section):

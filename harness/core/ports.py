@@ -185,6 +185,93 @@ class Board(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class LeasedBoard(Protocol):
+    """A board that several harnesses may reach. The lease lies on the board, names its holder, and runs out.
+
+    `lease` takes it or renews it for `seconds`; TransientError naming the holder while another one lives.
+    """
+
+    def lease(self, seconds: float) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class BoardFiles(Protocol):
+    """Small files of a board (/sys, /proc, journals), paths absolute as the board sees them. Few round trips."""
+
+    def read(self, patterns: Sequence[str]) -> Mapping[str, bytes]: ...  # all readable files that match the globs
+
+    def write(self, path: str, data: bytes) -> None: ...  # in place, as sysfs wants; DeviceError if refused
+
+    def keep(self, path: str, data: bytes) -> None: ...  # atomic and fsynced
+
+    def remove(self, path: str) -> None: ...  # no error if it is not there
+
+
+# --- on-board meters: sampled by the agent, decoded on the host --------------------------------------
+
+
+@dataclass(frozen=True)
+class SamplerPlan:
+    """What the agent's sampler reads: all `files` once every `period_s`, or the lines that `command` prints."""
+
+    files: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    period_s: float = 0.02
+
+
+@dataclass(frozen=True)
+class RawSamples:
+    """What a sampler has read: N passes over its files, or N lines; bytes as they were, nothing interpreted.
+
+    `begin_ns`, `end_ns`: int64 (N,), before and after each pass on the board's clock (a line: its arrival, twice).
+    `data[i]`: one entry a file: its bytes, or the errno (int) of a read that failed; a line: one entry.
+    `counts`: what was lost, e.g. `late_passes`.
+    """
+
+    begin_ns: Int64Array
+    end_ns: Int64Array
+    data: tuple[tuple[bytes | int, ...], ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Sampler(Protocol):
+    """The agent's second role on a board: it samples by itself, and keeps what nobody has fetched yet."""
+
+    def take(self) -> RawSamples: ...  # what was read since the last call
+
+    def stop(self) -> RawSamples: ...  # the rest; it samples no more
+
+    def cost(self) -> Mapping[str, float]: ...  # `cpu_s`, `wall_s` of the sampler's process so far
+
+    def close(self) -> None: ...  # may be called twice
+
+
+@runtime_checkable
+class SamplingBoard(Protocol):
+    """A board whose agent can sample meters that are part of the board."""
+
+    @property
+    def files(self) -> BoardFiles: ...
+
+    def start_sampler(self, plan: SamplerPlan) -> Sampler: ...
+
+
+@runtime_checkable
+class OnBoardMeter(Protocol):
+    """The host's half of a meter that is part of a board: says what to sample, and decodes what came.
+
+    `prepare` looks at the board's files and gives what the meter is (on the clock `clock`) and what is sampled.
+    """
+
+    def prepare(self, files: BoardFiles, *, clock: str) -> tuple[MeterInfo, SamplerPlan]: ...
+
+    def decode(self, samples: RawSamples) -> Block | None: ...
+
+    def finish(self) -> Block | None: ...
+
+
 # --- judgement --------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,19 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
+
+LATER = MappingProxyType({"later": True})
+"""Metadata of a field that was added after run directories were first written."""
+
+
+def _without_later_defaults(part: Any) -> dict[str, Any]:
+    values = dataclasses.asdict(part)
+    for known in dataclasses.fields(part):
+        if known.metadata.get("later") and values[known.name] == known.default:
+            del values[known.name]
+    return values
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,7 @@ class ProtocolSpec:
     measured inferences, lead-out, gap probe, marker, (last start: settle and standby bracket after).
     `inferences`: measured inferences in total over all starts, or None to measure for `measure_s` a start.
     `gap`: "back-to-back", or "dithered": a pause U(0, gap_max_s) after every measured inference.
+    `dark`: the link to the board is cut while a program runs, and the data are fetched afterwards.
     """
 
     profile: str
@@ -74,6 +87,7 @@ class ProtocolSpec:
     marker_bits: str
     marker_chip_s: float
     output_tolerance_rel: float
+    dark: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,12 @@ class MeterBinding:
 
 @dataclass(frozen=True)
 class BoardSpec:
-    """A board: how it is reached, and the state it is asked to be in (None: left as found)."""
+    """A board: how it is reached, and the state it is asked to be in (None: left as found).
+
+    `address`: for `ssh` anything ssh(1) takes (`host`, `user@host`, `user@host:port`, an alias of ~/.ssh/config).
+    `directory`: where the harness keeps its files there; `environment`: of the agents; `memory_limit_mib`: of an
+    agent; `cool_to_c`: no run begins while a zone is hotter, for at most `cool_max_s`.
+    """
 
     name: str
     transport: str = "local"
@@ -106,6 +125,11 @@ class BoardSpec:
     governor: str | None = None
     cpus: tuple[int, ...] = ()
     marker_pin: str | None = None
+    environment: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
+    directory: str | None = field(default=None, metadata=LATER)
+    memory_limit_mib: int | None = field(default=None, metadata=LATER)
+    cool_to_c: float | None = field(default=None, metadata=LATER)
+    cool_max_s: float = field(default=600.0, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -125,7 +149,12 @@ class RunSpec:
     tags: tuple[tuple[str, str], ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain data. Fields that came later are left out at their default: an older run keeps its identity."""
+        return {
+            **dataclasses.asdict(self),
+            "board": _without_later_defaults(self.board),
+            "protocol": _without_later_defaults(self.protocol),
+        }
 
     def canonical(self) -> str:
         """Canonical JSON: sorted keys, no spaces, floats as Python's repr."""
@@ -147,6 +176,8 @@ class RunSpec:
         model = dict(data["model"], axes=pairs(data["model"]["axes"]))
         runtime = dict(data["runtime"], command=tuple(data["runtime"]["command"]))
         board = dict(data["board"], cpus=tuple(data["board"]["cpus"]))
+        if "environment" in board:
+            board["environment"] = pairs(board["environment"])
         meters = tuple(
             MeterBinding(
                 **dict(m, rails=pairs(m["rails"]), total_rails=tuple(m["total_rails"]), options=pairs(m["options"]))
