@@ -14,13 +14,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from harness.boards.board import TransportBoard
 from harness.boards.host_state import HostState
 from harness.boards.remote_agent import AgentHost
-from harness.core.clock import board_clock
 from harness.core.errors import DeviceError, TransientError
-from harness.core.ports import AgentSession, CheckItem, Completed, LineStream
+from harness.core.ports import Completed, LineStream
 from harness.core.spec import RunSpec
 from harness.models.prepared import PreparedModel
 
@@ -153,8 +152,8 @@ def default_directory(board: str) -> Path:
     return top / re.sub(r"[^A-Za-z0-9_.-]", "_", board)
 
 
-class LocalBoard:
-    """Board port for this machine.
+class LocalBoard(TransportBoard):
+    """This machine as a board.
 
     `models` turns a RunSpec into prepared files (harness.models.prepare_model in production);
     `directory`: where agents, their results and deployed files live; `root`: prefix of /sys and /proc for
@@ -172,46 +171,11 @@ class LocalBoard:
         python: str | None = None,
         save_optimised: bool = False,
     ) -> None:
-        self._name = name
-        self._directory = directory or default_directory(name)
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._state = HostState(root, journal=self._directory / "restore.json")
-        self._transport = LocalTransport()
-        self._agents = AgentHost(
-            self._transport,
-            str(self._directory),
-            models,
-            board=name,
-            python=python or sys.executable,
-            save_optimised=save_optimised,
+        folder = directory or default_directory(name)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        transport = LocalTransport()
+        agents = AgentHost(
+            transport, str(folder), models, board=name, python=python or sys.executable, save_optimised=save_optimised
         )
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def clock(self) -> str:
-        return board_clock(self._name)
-
-    def check(self, spec: RunSpec | None = None) -> Sequence[CheckItem]:
-        return (*self._agents.check(spec), *self._state.check(spec.board if spec else None))
-
-    def state(self) -> Mapping[str, Any]:
-        return self._state.read()
-
-    def configure(self, spec: RunSpec) -> Mapping[str, Any]:
-        return self._state.configure(spec.board)
-
-    def restore(self) -> Sequence[str]:
-        return self._state.restore()
-
-    def end_orphans(self) -> Sequence[int]:
-        return self._agents.end_orphans()
-
-    def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
-        return self._agents.start(spec, start)
-
-    def close(self) -> None:
-        self._agents.close()
-        self._transport.close()
+        state = HostState(root, journal=folder / "restore.json")
+        super().__init__(name, transport, open_agents=lambda: agents, open_state=lambda: state)
