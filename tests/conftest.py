@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "hardware" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leases of boards and meters of these tests only: another run of the tests must not be in the way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JOULEBENCH_LEASES", str(tmp_path_factory.mktemp("leases")))
+        yield
 
 
 @pytest.fixture(scope="session")
