@@ -90,6 +90,7 @@ class _Run:
         self.judge, self.clock, self.events, self.check_outputs = judge, clock, events, check_outputs
         self.recorders: list[Recorder] = []
         self.idle_w: float | None = None
+        self.link_account: list[dict[str, Any]] = []
 
     def measure(self, meters: Sequence[tuple[MeterBinding, Opener]]) -> None:
         self._clear_the_bench()
@@ -102,12 +103,18 @@ class _Run:
                     with self.events.step("start", run_id=self.spec.run_id, start=start):
                         self._one_start(start)
                 self._wait(TAIL_S)
+            self.writer.put_json("link", self.link_account)
             self.writer.put_json(
                 "board_state", {"before": before, "configured": configured, "after": self.board.state()}
             )
-        finally:
-            restored = self.board.restore()
-            self.events.emit("board_restored", restored=list(restored))
+        except BaseException:
+            with contextlib.suppress(BenchError):  # the journal stays on the board: the next run puts it back
+                self._restore()
+            raise
+        self._restore()
+
+    def _restore(self) -> None:
+        self.events.emit("board_restored", restored=list(self.board.restore()))
 
     def _clear_the_bench(self) -> None:
         """Put back what a crash left changed, and end its agents before they heat the next standby."""
@@ -169,6 +176,7 @@ class _Run:
                 self._perform(session, start, standby_program(Phase.STANDBY_AFTER, protocol.standby_s))
             self.writer.put_pings(session.clock, session.ping(PINGS))
         finally:
+            self.link_account.extend({"start": start, **entry} for entry in session.link_account)
             session.close()
 
     def _check_outputs(self, session: AgentSession) -> None:

@@ -13,15 +13,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.boards.agent_file import agent_file
-from harness.boards.session import AgentLink, BoardSession
+from harness.boards.link import AgentLink
+from harness.boards.session import BoardSession
 from harness.core.clock import board_clock
-from harness.core.errors import DeviceError
+from harness.core.errors import BenchError, DeviceError
 from harness.core.ports import CheckItem, LineStream, Transport
 from harness.core.spec import ProtocolSpec, RunSpec
 from harness.models.prepared import PreparedModel
 
 COMMAND_S = 30.0
 ATTACH_WAIT_S = 10.0
+LOCAL_PATIENCE_S = 5.0
 
 
 def owner_record() -> str:
@@ -41,7 +43,8 @@ class AgentHost:
     """Deploys the agent below `root` on the board and starts sessions.
 
     `models` prepares a RunSpec's model files on the host; `root`: absolute directory on the board;
-    `python`: its interpreter; `save_optimised`: let the runtime save the graph it executes. Files go to
+    `python`: its interpreter; `remote`: the link may break, so it is opened again until the run's deadline;
+    `save_optimised`: let the runtime save the graph it executes. Files go to
     `<root>/files` by content, each agent lives in `<root>/agents/<id>`.
     """
 
@@ -54,7 +57,9 @@ class AgentHost:
         board: str,
         python: str,
         save_optimised: bool = False,
+        remote: bool = False,
     ) -> None:
+        self._remote = remote
         self._save_optimised = save_optimised
         self._transport, self._models, self._board, self._python = transport, models, board, python
         self._root = PurePosixPath(root)
@@ -78,7 +83,7 @@ class AgentHost:
         if spec.board.cpus:
             argv += ["--cpus", ",".join(str(cpu) for cpu in spec.board.cpus)]
         log = str(directory / "agent.log")
-        self._transport.spawn(argv, log=log, env={})
+        self._transport.spawn(argv, log=log, env=dict(spec.board.environment))
 
         waits = iter((ATTACH_WAIT_S,))  # the first time it is still starting; later it is there or gone
 
@@ -89,10 +94,12 @@ class AgentHost:
         def end() -> None:
             self._end(directory)
 
-        link = AgentLink(connect, board=self._board, last_words=lambda: self._tail(log))
+        patience_s = lease_s(spec.protocol) if self._remote else LOCAL_PATIENCE_S
+        link = AgentLink(connect, board=self._board, last_words=lambda: self._tail(log), patience_s=patience_s)
         session = BoardSession(
-            link, board=self._board, clock=board_clock(self._board), token=token, load_job=self._load_job, on_close=end
-        )
+            link, board=self._board, clock=board_clock(self._board), token=token, load_job=self._load_job,
+            on_close=end, cut=self._transport.close if spec.protocol.dark else None,
+        )  # fmt: skip
         try:
             session.hello()
         except BaseException:
@@ -205,11 +212,14 @@ class AgentHost:
         return done.stdout
 
     def _tail(self, path: str) -> str:
-        done = self._transport.run(["tail", "-c", "400", path], timeout_s=COMMAND_S)
+        try:
+            done = self._transport.run(["tail", "-c", "400", path], timeout_s=COMMAND_S)
+        except BenchError:
+            return ""
         return done.stdout.strip() if done.status == 0 else ""
 
     def _end(self, directory: PurePosixPath) -> None:
         """Make sure that the agent of `directory` is gone, then remove what it left."""
-        with contextlib.suppress(DeviceError):
+        with contextlib.suppress(BenchError):  # an agent that cannot be reached ends with its lease, or as an orphan
             self._command(self._python, self._deploy_agent(), "end", str(directory), "--owner", owner_record())
             self._command("rm", "-rf", str(directory))

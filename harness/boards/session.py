@@ -6,153 +6,54 @@ keeps every result until it has been fetched.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.boards.link import AgentLink, sleep_until
 from harness.core.clock import Int64Array
-from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
-from harness.core.ports import LineStream, LoadReport, Step
+from harness.core.errors import BenchError, DeviceError, TransientError
+from harness.core.ports import LoadReport, Step
 from harness.core.spec import RunSpec
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 
 PROTOCOL_VERSION = 2
-REPLY_S = 10.0
 LOAD_S = 600.0
 SLACK_S = 60.0
+DARK_AFTER_S = 1.0  # a dark program begins so long after the link is told to close
+DARK_MARGIN_S = 1.5  # a dark link is opened again this long after the program should be over ...
+DARK_MARGIN = {"timed": 0.02, "counted": 0.5}  # ... and this share of what it should take
 
 
-class AgentGone(TransientError):
-    """The link works, but no agent answers behind it."""
-
-
-_KINDS: dict[str, type[BenchError]] = {
-    "spec": SpecError, "device": DeviceError, "transient": TransientError, "gone": AgentGone,
-}  # fmt: skip
-
-Connect = Callable[[], LineStream]
 LoadJob = Callable[[RunSpec], Mapping[str, Any]]
-
-
-class AgentLink:
-    """Requests and replies; a broken link is opened again until `patience_s` is over."""
-
-    def __init__(self, connect: Connect, *, board: str, last_words: Callable[[], str], patience_s: float = 5.0) -> None:
-        self._connect, self._board, self._last_words = connect, board, last_words
-        self._patience_s = patience_s
-        self._number = 0
-        self._stream: LineStream | None = connect()
-
-    def request(self, op: str, *, timeout_s: float = REPLY_S, **fields: Any) -> dict[str, Any]:
-        """The agent's reply. Requests may be sent twice when the link breaks, so they must be idempotent."""
-        until = time.monotonic() + timeout_s
-        while True:
-            try:
-                return self._ask(op, fields, max(0.1, until - time.monotonic()))
-            except AgentGone as error:
-                self.drop()
-                raise self._gone(error) from error
-            except TransientError as error:
-                if time.monotonic() >= until:
-                    raise TransientError(
-                        f"board {self._board}: no answer to {op!r} within {timeout_s:g} s",
-                        hint="look at the load of the board, then run again",
-                    ) from error
-                self._reconnect(error)
-
-    def _ask(self, op: str, fields: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        if self._stream is None:
-            raise TransientError("not connected")
-        self._number += 1
-        self._stream.write_line(json.dumps({"id": self._number, "op": op, **fields}))
-        until = time.monotonic() + timeout_s
-        while True:
-            line = self._stream.read_line(max(0.0, until - time.monotonic()))
-            if not line.startswith("{"):
-                continue  # a login shell that prints
-            reply: dict[str, Any] = json.loads(line)
-            if reply.get("id") == 0:
-                raise_refusal(reply, self._board)
-            if reply.get("id") != self._number:
-                continue  # the answer to a request given up
-            if not reply["ok"]:
-                raise_refusal(reply, self._board)
-            return reply
-
-    def _reconnect(self, cause: TransientError) -> None:
-        """Attach again; the agent does not notice. Raises when it is gone for good."""
-        until = time.monotonic() + self._patience_s
-        while True:
-            self.drop()
-            try:
-                self._stream = self._connect()
-                self._ask("status", {}, REPLY_S)
-                return
-            except TransientError as error:
-                if isinstance(error, AgentGone) or time.monotonic() >= until:
-                    self.drop()
-                    raise self._gone(cause) from error
-                time.sleep(0.1)
-
-    def _gone(self, cause: TransientError) -> TransientError:
-        words = self._last_words()
-        return TransientError(
-            f"board {self._board}: the agent is gone ({cause.message})"
-            + (f"; its last words: {words}" if words else ""),
-            hint="run again: finished runs are kept, this one is measured anew",
-        )
-
-    def ping(self, count: int) -> Int64Array:
-        """(count, 3) int64: host before, middle of the agent's two stamps, host after."""
-        stamps = np.empty((count, 3), np.int64)
-        for k in range(count):
-            before = time.monotonic_ns()
-            received, answered = self.request("ping")["t"]
-            after = time.monotonic_ns()
-            stamps[k] = before, (received + answered) // 2, after
-        return stamps
-
-    def fetch(self, name: str, sha256: str) -> bytes:
-        """A result file, verified."""
-        data = bytearray()
-        while True:
-            reply = self.request("fetch", file=name, offset=len(data))
-            data += base64.b64decode(reply["data"])
-            if len(data) >= reply["size"]:
-                break
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise DeviceError(f"board {self._board}: result {name} is damaged (SHA-256 differs)")
-        return bytes(data)
-
-    def drop(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-
-def raise_refusal(reply: Mapping[str, Any], board: str) -> NoReturn:
-    kind = _KINDS.get(str(reply.get("kind")), DeviceError)
-    raise kind(f"board {board}: {reply.get('error')}", hint=str(reply.get("hint") or ""))
 
 
 class BoardSession:
     """AgentSession over an AgentLink.
 
     `load_job` deploys what a RunSpec needs and returns the agent's load job; `on_close` ends the agent for good
-    (it is called after the polite request to exit) and removes its directory.
+    (it is called after the polite request to exit) and removes its directory. `cut`, if given, makes programs dark:
+    it cuts the board's link, which is opened again when the program is over. `link_account`: one entry a program.
     """
 
     def __init__(
-        self, link: AgentLink, *, board: str, clock: str, token: str, load_job: LoadJob, on_close: Callable[[], None]
+        self,
+        link: AgentLink,
+        *,
+        board: str,
+        clock: str,
+        token: str,
+        load_job: LoadJob,
+        on_close: Callable[[], None],
+        cut: Callable[[], None] | None = None,
     ) -> None:
+        self._cut = cut
+        self._link_account: list[dict[str, Any]] = []
         self._link, self._board, self._clock, self._token = link, board, clock, token
         self._load_job, self._on_close = load_job, on_close
         self._jobs = 0
@@ -163,6 +64,11 @@ class BoardSession:
     @property
     def clock(self) -> str:
         return self._clock
+
+    @property
+    def link_account(self) -> Sequence[Mapping[str, Any]]:
+        """One entry a program: its phases, contacts and packets while it ran, outages so far."""
+        return tuple(self._link_account)
 
     def hello(self) -> Mapping[str, Any]:
         reply = self._link.request("hello")
@@ -196,8 +102,13 @@ class BoardSession:
     def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline:
         steps = [dict(asdict(step), phase=str(step.phase)) for step in program]
         self._jobs += 1
-        job = {"job": "perform", "steps": steps, "seed": seed}
-        reply = self._job(f"perform-{start}-{self._jobs}", job, 3.0 * self._expected_s(program) + SLACK_S)
+        job = {"job": "perform", "steps": steps, "seed": seed, "after_s": DARK_AFTER_S if self._cut else 0.0}
+        expected_s = self._expected_s(program)
+        reply = self._job(
+            f"perform-{start}-{self._jobs}", job, 3.0 * expected_s + SLACK_S, quiet_s=expected_s,
+            dark_s=self._dark_s(program, expected_s) if self._cut else None,
+        )  # fmt: skip
+        self._account(program, reply)
         data = self._link.fetch(reply["file"], reply["sha256"])
         rows = np.frombuffer(data, "<i8").astype(np.int64).reshape(-1, 2)
         spans, phases = [], np.full(len(rows), -1, np.int64)
@@ -226,16 +137,47 @@ class BoardSession:
             return
         self._closed = True
         try:
-            self._link.request("exit", timeout_s=2.0)
+            self._link.request("exit", timeout_s=2.0, patience_s=0.0)
         except BenchError:
             pass  # on_close makes sure
         finally:
             self._link.drop()
             self._on_close()
 
-    def _job(self, key: str, job: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+    def _job(
+        self, key: str, job: Mapping[str, Any], limit_s: float, *, quiet_s: float = 0.0, dark_s: float | None = None
+    ) -> dict[str, Any]:
         self._link.request("submit", key=key, job=job, lease_s=limit_s + SLACK_S)
-        return self._link.request("wait", timeout_s=limit_s, key=key, lease_s=limit_s + SLACK_S)
+        if dark_s is not None and self._cut is not None:
+            self._link.drop()
+            self._cut()
+            sleep_until(time.monotonic() + dark_s)
+            quiet_s = 0.0
+        return self._link.request("wait", timeout_s=limit_s, quiet_s=quiet_s, key=key, lease_s=limit_s + SLACK_S)
+
+    @staticmethod
+    def _dark_s(program: Sequence[Step], expected_s: float) -> float:
+        """How long the link stays cut; rather too long, since it is only time."""
+        counted = any(step.op == "infer" and step.count is not None for step in program)
+        return DARK_AFTER_S + DARK_MARGIN_S + expected_s * (1.0 + DARK_MARGIN["counted" if counted else "timed"])
+
+    def _account(self, program: Sequence[Step], reply: Mapping[str, Any]) -> None:
+        """What the link did while the program ran. TransientError if a dark one was spoken to before its end."""
+        contacts_ns, end_ns = list(reply["contacts_ns"]), max(end for _, _, end, _, _ in reply["spans"])
+        self._link_account.append(
+            {
+                "phases": list(dict.fromkeys(str(step.phase) for step in program)),
+                "dark": self._cut is not None,
+                "contacts_ns": contacts_ns,
+                "packets": reply["packets"],
+                "outages": self._link.outages,
+            }
+        )
+        if self._cut is not None and any(t_ns <= end_ns for t_ns in contacts_ns):
+            raise TransientError(
+                f"board {self._board}: a dark program was still running when the link was opened again",
+                hint="run again; if it happens often the board throttles: give the protocol measure_s, not inferences",
+            )
 
     def _expected_s(self, program: Sequence[Step]) -> float:
         def one(step: Step) -> float:

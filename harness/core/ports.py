@@ -138,6 +138,9 @@ class AgentSession(Protocol):
     @property
     def clock(self) -> str: ...
 
+    @property
+    def link_account(self) -> Sequence[Mapping[str, Any]]: ...  # a program: what the link did while it ran
+
     def hello(self) -> Mapping[str, Any]: ...  # version handshake: agent, python, pid, machine
 
     def ping(self, count: int) -> Int64Array: ...  # (count, 3): host before, board, host after; ns

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from harness.boards.agent_file import agent_file
+from harness.boards.link import AgentLink
 from harness.boards.local import LocalBoard, LocalTransport, ProcessLines
 from harness.boards.remote_agent import owner_record
-from harness.boards.session import PROTOCOL_VERSION, AgentLink
+from harness.boards.session import PROTOCOL_VERSION
 from harness.core.errors import DeviceError, TransientError
 from harness.core.ports import Step
 from harness.core.timeline import Phase

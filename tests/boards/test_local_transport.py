@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.boards.link import AgentLink
 from harness.boards.local import LocalTransport, ProcessLines, default_directory
-from harness.boards.session import AgentLink
 from harness.core.errors import DeviceError, SpecError, TransientError
 
 

@@ -103,6 +103,11 @@ class VirtualAgent:
     def clock(self) -> str:
         return self._board.clock
 
+    @property
+    def link_account(self) -> Sequence[Mapping[str, Any]]:
+        """There is no link in virtual time."""
+        return ()
+
     def hello(self) -> Mapping[str, Any]:
         return {"agent": "virtual", "python": "none", "pid": 0, "machine": self._board.name}
 

@@ -46,6 +46,7 @@ class Listener(threading.Thread):
             for key, mask in self._selector.select(left_s):
                 if key.fileobj is self._server:
                     client = Client(self._server.accept()[0])
+                    self.worker.contact(now_ns())
                     self._selector.register(client.socket, selectors.EVENT_READ, client)
                 elif key.fileobj is self._wake_in:
                     self._wake_in.recv(64)
@@ -73,6 +74,7 @@ class Listener(threading.Thread):
         try:
             request = json.loads(line.decode("utf-8"))
             self._renew(request)
+            self.worker.contact(arrived)
             if request["op"] == "ping":
                 client.say({"id": request["id"], "ok": True, "t": [arrived, now_ns()]})
                 return

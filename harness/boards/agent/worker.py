@@ -8,12 +8,13 @@ import queue
 import re
 import sys
 
-from .basics import AgentError, now_ns, refusal, sha256
+from .basics import NS, AgentError, now_ns, refusal, sha256, sleep_until
 from .program import Program
 from .runtime_command import CommandRuntime
 from .runtime_onnx import OnnxRuntime
 
 FETCH_BYTES = 1 << 18
+MOST_CONTACTS = 1000
 
 
 class Worker:
@@ -26,6 +27,12 @@ class Worker:
         self.jobs = queue.Queue()
         self.state = {}  # key -> "queued", "running" or "done"
         self.runtime = None
+        self.contacts_ns = None  # when somebody spoke to the agent while a program ran; None while none runs
+
+    def contact(self, t_ns):
+        """Called by the listener for every connection and request."""
+        if self.contacts_ns is not None:
+            self.contacts_ns.append(t_ns)
 
     def submit(self, key, job):
         if not re.match(r"^[A-Za-z0-9_.-]{1,64}$", key):
@@ -106,7 +113,13 @@ class Worker:
     def _perform(self, key, job):
         program = Program(self.runtime, self.pin, job["seed"])
         before = self.pin.writes
+        if job.get("after_s"):  # a dark program: the link is being closed meanwhile
+            sleep_until(now_ns() + int(job["after_s"] * NS))
+        self.contacts_ns = []
+        packets = packets_seen()
         program.perform(job["steps"])
+        packets = dict((name, count - packets.get(name, 0)) for name, count in packets_seen().items())
+        contacts_ns, self.contacts_ns = self.contacts_ns, None
         data = program.stamps.to_bytes()
         self._write(key + ".bin", data)
         return {
@@ -116,6 +129,8 @@ class Worker:
             "sha256": hashlib.sha256(data).hexdigest(),
             "notes": program.notes,
             "pin_writes": self.pin.writes - before,
+            "contacts_ns": contacts_ns[:MOST_CONTACTS],
+            "packets": packets,
         }
 
     def _outputs(self, key):
@@ -145,3 +160,18 @@ class Worker:
                 return size, kept.read(FETCH_BYTES)
         except OSError as error:
             raise AgentError("spec", "no result {!r}: {}".format(name, error.strerror))
+
+
+def packets_seen():
+    """Packets received and sent so far by each network interface but the loopback; {} where it is not known."""
+    seen = {}
+    try:
+        with open("/proc/net/dev") as table:
+            for line in table.read().splitlines()[2:]:
+                name, _, counters = line.partition(":")
+                fields = counters.split()
+                if name.strip() != "lo" and len(fields) > 9:
+                    seen[name.strip()] = int(fields[1]) + int(fields[9])
+    except (OSError, ValueError):
+        return {}
+    return seen
