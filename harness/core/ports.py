@@ -205,6 +205,8 @@ class BoardFiles(Protocol):
 
     def read(self, patterns: Sequence[str]) -> Mapping[str, bytes]: ...  # all readable files that match the globs
 
+    def refused(self, patterns: Sequence[str]) -> Mapping[str, int]: ...  # the others that match: errno of the read
+
     def write(self, path: str, data: bytes) -> None: ...  # in place, as sysfs wants; DeviceError if refused
 
     def keep(self, path: str, data: bytes) -> None: ...  # atomic and fsynced
@@ -217,11 +219,18 @@ class BoardFiles(Protocol):
 
 @dataclass(frozen=True)
 class SamplerPlan:
-    """What the agent's sampler reads: all `files` once every `period_s`, or the lines that `command` prints."""
+    """What the agent's sampler reads: all `files` once every `period_s`, or the lines that `command` prints.
+
+    `buffer_bytes`: how much it keeps on the board before it counts what it reads as lost; `cpus`, `nice`: where and
+    how urgently it runs (empty, 0: as any other process).
+    """
 
     files: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     period_s: float = 0.02
+    buffer_bytes: int = 64 << 20
+    cpus: tuple[int, ...] = ()
+    nice: int = 0
 
 
 @dataclass(frozen=True)
@@ -229,8 +238,8 @@ class RawSamples:
     """What a sampler has read: N passes over its files, or N lines; bytes as they were, nothing interpreted.
 
     `begin_ns`, `end_ns`: int64 (N,), before and after each pass on the board's clock (a line: its arrival, twice).
-    `data[i]`: one entry a file: its bytes, or the errno (int) of a read that failed; a line: one entry.
-    `counts`: what was lost, e.g. `late_passes`.
+    `data[i]`: one entry a file: its bytes, or the errno (int) of a read that failed; a line: one entry, EPIPE for
+    the time from the command's end to its next start. `counts`: what was lost, e.g. `late_passes`, `lost_passes`.
     """
 
     begin_ns: Int64Array
@@ -240,7 +249,12 @@ class RawSamples:
 
 
 class Sampler(Protocol):
-    """The agent's second role on a board: it samples by itself, and keeps what nobody has fetched yet."""
+    """The agent's second role on a board: it samples by itself, and keeps what nobody has fetched yet.
+
+    A link that breaks is opened again and loses nothing. Errors: DeviceError, TransientError.
+    """
+
+    def ping(self, count: int) -> Int64Array: ...  # as AgentSession.ping
 
     def take(self) -> RawSamples: ...  # what was read since the last call
 
@@ -253,12 +267,15 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class SamplingBoard(Protocol):
-    """A board whose agent can sample meters that are part of the board."""
+    """A board whose agent can sample meters that are part of the board.
+
+    A sampler ends by itself when nobody has spoken to it for `lease_s`.
+    """
 
     @property
     def files(self) -> BoardFiles: ...
 
-    def start_sampler(self, plan: SamplerPlan) -> Sampler: ...
+    def start_sampler(self, plan: SamplerPlan, *, lease_s: float) -> Sampler: ...
 
 
 @runtime_checkable
