@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,14 @@ class _Run:
         configured = self.board.configure(self.spec)
         try:
             with self._recording(meters):
-                self._idle_reference()
+                with self._protocol("idle_reference"):
+                    self._idle_reference()
                 for start in range(self.spec.protocol.starts):
                     with self.events.step("start", run_id=self.spec.run_id, start=start):
                         self._one_start(start)
-                self._wait(TAIL_S)
+                with self._step("tail"):
+                    with self._protocol("tail"):
+                    self._wait(TAIL_S)
             self.writer.put_json("link", self.link_account)
             self.writer.put_json(
                 "board_state", {"before": before, "configured": configured, "after": self.board.state()}
@@ -112,6 +116,10 @@ class _Run:
                 self._restore()
             raise
         self._restore()
+
+    def _protocol(self, what: str, **fields: Any) -> contextlib.AbstractContextManager[None]:
+        """A step of the protocol: the time in which the board does what it is here for."""
+        return self.events.step("protocol", run_id=self.spec.run_id, what=what, **fields)
 
     def _restore(self) -> None:
         self.events.emit("board_restored", restored=list(self.board.restore()))
@@ -149,7 +157,8 @@ class _Run:
 
     def _idle_reference(self) -> None:
         """Power of the board without an agent: what settling is compared with, never subtracted."""
-        self._wait(IDLE_REFERENCE_S)
+        with self._step("idle_reference"):
+            self._wait(IDLE_REFERENCE_S)
         _, power = self.recorders[0].recent(IDLE_REFERENCE_S)
         self.idle_w = float(np.median(power)) if len(power) else None
         self.events.emit("idle_reference", power_w=self.idle_w)
@@ -163,21 +172,33 @@ class _Run:
             else:
                 session.hello()
             self.writer.put_pings(session.clock, session.ping(PINGS))
-            report = session.load(self.spec, start)
+            with self._step("load", start=start):
+                with self._protocol("load"):
+                report = session.load(self.spec, start)
             self.writer.put_timeline(report.timeline)
             if start == 0:
                 self.writer.put_json("runtime", dict(report.details))
                 self._check_outputs(session)
-                self._settle("before", session)
-                self._perform(session, start, standby_program(Phase.STANDBY_BEFORE, protocol.standby_s))
-            self._perform(session, start, start_program(protocol))
+                self._bracket("before", session, start)
+            with self._step("program", start=start):
+                self._perform(session, start, start_program(protocol))
             if start == protocol.starts - 1:
-                self._settle("after", session)
-                self._perform(session, start, standby_program(Phase.STANDBY_AFTER, protocol.standby_s))
+                self._bracket("after", session, start)
             self.writer.put_pings(session.clock, session.ping(PINGS))
         finally:
             self.link_account.extend({"start": start, **entry} for entry in session.link_account)
             session.close()
+
+    def _bracket(self, when: str, session: AgentSession, start: int) -> None:
+        phase = Phase.STANDBY_BEFORE if when == "before" else Phase.STANDBY_AFTER
+        with self._step("settle", when=when):
+            self._settle(when, session)
+        with self._step("standby", when=when):
+            self._perform(session, start, standby_program(phase, self.spec.protocol.standby_s))
+
+    def _step(self, step: str, **fields: Any) -> AbstractContextManager[None]:
+        """A step of the protocol: its events tell a step's time from what the harness needs in between."""
+        return self.events.step("protocol_step", run_id=self.spec.run_id, step=step, **fields)
 
     def _check_outputs(self, session: AgentSession) -> None:
         if self.check_outputs is None:
@@ -189,12 +210,18 @@ class _Run:
             self.events.emit("outputs_checked", **verdict)
 
     def _perform(self, session: AgentSession, start: int, program: Sequence[Any]) -> None:
-        timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)
+        phases = list(dict.fromkeys(str(step.phase) for step in program))
+        with self._protocol("program", start=start, phases=phases):
+            timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)
         self.writer.put_timeline(timeline)
         self._poll()
 
     def _settle(self, when: str, session: AgentSession) -> None:
         """Wait until the judge finds the power settled, at least settle_min_s and at most settle_max_s."""
+        with self._protocol("settle", when=when):
+            self._wait_until_settled(when)
+
+    def _wait_until_settled(self, when: str) -> None:
         protocol = self.spec.protocol
         begin_ns = self.clock.now_ns()
         self._wait(protocol.settle_min_s)
