@@ -18,7 +18,7 @@ import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from harness.core.errors import DeviceError, TransientError
+from harness.core.errors import DeviceError, HeldError
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import NS_PER_S, RealClock, WaitClock
 
@@ -64,7 +64,7 @@ def hold(
 ) -> Iterator[None]:
     """Hold all `resources` while the context lasts; those of simulated meters need none.
 
-    Waits at most `wait_s` for each. Errors: TransientError naming the holder, DeviceError if the directory of
+    Waits at most `wait_s` for each. Errors: HeldError naming the holder, DeviceError if the directory of
     leases ($JOULEBENCH_LEASES, else /tmp/joulebench-leases) cannot be used.
     """
     directory = _directory()
@@ -169,10 +169,10 @@ def _leave_notice(handle: int, campaign: str) -> None:
         os.pwrite(handle, json.dumps(notice).encode(), 0)
 
 
-def _taken(resource: str, path: Path) -> TransientError:
+def _taken(resource: str, path: Path) -> HeldError:
     holder, pid = _holder(path)
     end = f", or end it: kill {pid}" if pid else f"; it holds {path}"
-    return TransientError(f"{resource} is held by {holder}", hint=f"wait for it{end}")
+    return HeldError(f"{resource} is held by {holder}", hint=f"wait for it{end}")
 
 
 def _holder(path: Path) -> tuple[str, int | None]:

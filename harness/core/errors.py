@@ -4,6 +4,7 @@
      +-- SpecError        the request is wrong: stop before anything is touched        (exit 2)
      +-- DeviceError      this bench is broken or mis-wired: skip it, do not retry      (exit 3)
      +-- TransientError   the world got in the way (link, timeout): retry the run       (exit 4)
+          +-- HeldError       another harness has the board or meter: not for seconds
 
 A message names the thing, the value and the limit; `hint` is what to type or change next.
 """
@@ -60,3 +61,7 @@ class TransientError(BenchError):
 
     exit_code = 4
     kind = "transient"
+
+
+class HeldError(TransientError):
+    """A board or meter is leased by another harness, which the message names. Trying again in seconds is idle."""
