@@ -99,13 +99,11 @@ class _Run:
         configured = self.board.configure(self.spec)
         try:
             with self._recording(meters):
-                with self._protocol("idle_reference"):
-                    self._idle_reference()
+                self._idle_reference()
                 for start in range(self.spec.protocol.starts):
                     with self.events.step("start", run_id=self.spec.run_id, start=start):
                         self._one_start(start)
                 with self._step("tail"):
-                    with self._protocol("tail"):
                     self._wait(TAIL_S)
             self.writer.put_json("link", self.link_account)
             self.writer.put_json(
@@ -116,10 +114,6 @@ class _Run:
                 self._restore()
             raise
         self._restore()
-
-    def _protocol(self, what: str, **fields: Any) -> contextlib.AbstractContextManager[None]:
-        """A step of the protocol: the time in which the board does what it is here for."""
-        return self.events.step("protocol", run_id=self.spec.run_id, what=what, **fields)
 
     def _restore(self) -> None:
         self.events.emit("board_restored", restored=list(self.board.restore()))
@@ -173,7 +167,6 @@ class _Run:
                 session.hello()
             self.writer.put_pings(session.clock, session.ping(PINGS))
             with self._step("load", start=start):
-                with self._protocol("load"):
                 report = session.load(self.spec, start)
             self.writer.put_timeline(report.timeline)
             if start == 0:
@@ -210,18 +203,12 @@ class _Run:
             self.events.emit("outputs_checked", **verdict)
 
     def _perform(self, session: AgentSession, start: int, program: Sequence[Any]) -> None:
-        phases = list(dict.fromkeys(str(step.phase) for step in program))
-        with self._protocol("program", start=start, phases=phases):
-            timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)
+        timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)
         self.writer.put_timeline(timeline)
         self._poll()
 
     def _settle(self, when: str, session: AgentSession) -> None:
         """Wait until the judge finds the power settled, at least settle_min_s and at most settle_max_s."""
-        with self._protocol("settle", when=when):
-            self._wait_until_settled(when)
-
-    def _wait_until_settled(self, when: str) -> None:
         protocol = self.spec.protocol
         begin_ns = self.clock.now_ns()
         self._wait(protocol.settle_min_s)
