@@ -205,8 +205,6 @@ class BoardFiles(Protocol):
 
     def read(self, patterns: Sequence[str]) -> Mapping[str, bytes]: ...  # all readable files that match the globs
 
-    def refused(self, patterns: Sequence[str]) -> Mapping[str, int]: ...  # the others that match: errno of the read
-
     def write(self, path: str, data: bytes) -> None: ...  # in place, as sysfs wants; DeviceError if refused
 
     def keep(self, path: str, data: bytes) -> None: ...  # atomic and fsynced
