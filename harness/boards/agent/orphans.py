@@ -1,4 +1,8 @@
-"""`end`: finds the agents below a directory and ends those that nobody owns any more."""
+"""`agents` and `end`: who works below a directory on this board, and the end of those whom the host names.
+
+The board does not judge whether an owner lives: the owner is a process of another machine. Commands that a killed
+agent left behind are known by JOULEBENCH_AGENT in their environment, which every child of an agent inherits.
+"""
 
 import json
 import os
@@ -6,55 +10,111 @@ import shutil
 import signal
 import time
 
-from .basics import NS, now_ns
-from .life import identity, owner_lives
+from .basics import NS, answer, now_ns
+from .lease import current
+from .life import identity
+
+ROLES = {"serve", "sample"}
+MARK = "JOULEBENCH_AGENT"
+
+
+def agents(options):
+    """Live agents below ROOT with their owners, what dead ones left running, and who holds the board."""
+
+    def work():
+        return {
+            "agents": list(agents_below(options.root)),
+            "left": list(left_below(options.root)),
+            "holder": current(os.path.abspath(options.root)),
+        }
+
+    return answer(work)
+
+
+def end(options):
+    """Ends the agents below ROOT, or --only those ([pid, identity] each), and whatever dead ones left running."""
+    only = json.loads(options.only)
+
+    def work():
+        ended, others = [], []
+        for agent in list(agents_below(options.root)):
+            if only is not None and [agent["pid"], agent["identity"]] not in only:
+                others.append(agent["pid"])
+                continue
+            end_one(agent["pid"], agent["identity"])
+            ended.append(agent["pid"])
+            for name in ("agent.json", "socket"):
+                _unlink(os.path.join(agent["directory"], name))
+        left = []
+        for stray in list(left_below(options.root)):
+            end_one(stray["pid"], stray["identity"])
+            left.append(stray["pid"])
+        remove_old(os.path.join(options.root, "agents"), 24 * 3600.0)
+        return {"ended": ended, "left": left, "others": others}
+
+    return answer(work)
 
 
 def agents_below(root):
-    """(pid, directory, owner) of live agents below `root`: by command line, which no stranger shares."""
+    """pid, identity, directory, role and owner of live agents below `root`: by command line, which no stranger shares."""
     root = os.path.realpath(root)
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for pid in _processes():
         try:
-            with open("/proc/{}/cmdline".format(name), "rb") as text:
+            with open("/proc/{}/cmdline".format(pid), "rb") as text:
                 argv = text.read().decode("utf-8", "replace").split("\0")
         except OSError:
             continue
-        if "serve" not in argv or "--dir" not in argv or "--token" not in argv or "--owner" not in argv:
+        roles = ROLES & set(argv)
+        if not roles or "--dir" not in argv or "--token" not in argv or "--owner" not in argv:
             continue
         directory = os.path.realpath(argv[argv.index("--dir") + 1])
-        if not (directory + os.sep).startswith(root + os.sep) or identity(name) is None:
+        named = identity(pid)
+        if not _is_below(directory, root) or named is None:
             continue
         try:
             owner = json.loads(argv[argv.index("--owner") + 1])
         except ValueError:
             owner = None
-        yield int(name), directory, owner
+        yield {"pid": pid, "identity": named, "directory": directory, "role": roles.pop(), "owner": owner}
 
 
-def end_agents(options):
-    """Ends the agents below ROOT; an agent whose owner lives (and is not the caller) is reported and spared."""
-    caller = json.loads(options.owner)
-    ended, in_use = [], []
-    for pid, directory, owner in list(agents_below(options.root)):
-        if owner != caller and owner_lives(owner):
-            in_use.append({"pid": pid, "owner": owner["pid"]})
+def left_below(root):
+    """pid, identity and program of what agents below `root` started and left running when they were killed."""
+    alive = set(agent["directory"] for agent in agents_below(root))
+    mark = MARK.encode("ascii") + b"="
+    for pid in _processes():
+        try:
+            with open("/proc/{}/environ".format(pid), "rb") as text:
+                marked = [word for word in text.read().split(b"\0") if word.startswith(mark)]
+        except OSError:
+            continue  # of another user, or gone
+        if not marked:
             continue
-        end_one(pid)
-        ended.append(pid)
-        for name in ("agent.json", "socket"):
-            try:
-                os.unlink(os.path.join(directory, name))
-            except OSError:
-                pass
-    remove_old(options.root, 24 * 3600.0)
-    print(json.dumps({"ended": ended, "in_use": in_use}))
-    return 0
+        directory = os.path.realpath(os.fsdecode(marked[0][len(mark) :]))
+        named = identity(pid)
+        if named is None or directory in alive or not _is_below(directory, os.path.realpath(root)):
+            continue
+        yield {"pid": pid, "identity": named, "program": _program(pid), "directory": directory}
 
 
-def end_one(pid):
-    before = identity(pid)
+def _processes():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _is_below(directory, root):
+    return (directory + os.sep).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _program(pid):
+    try:
+        with open("/proc/{}/comm".format(pid), "rb") as text:
+            return text.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def end_one(pid, before):
+    """Ends the process that is `before` (its identity), first politely; another one with its pid is left alone."""
     for number, patience_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
         if before is None or identity(pid) != before:
             return
@@ -68,13 +128,36 @@ def end_one(pid):
             time.sleep(0.01)
 
 
+def _unlink(path):
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
+
+
 def remove_old(root, age_s):
-    """Results of agents that are gone are kept for a day, then removed."""
-    alive = set(directory for _, directory, _ in agents_below(root))
+    """Results of agents that are gone are kept for a day, then removed. Bytes that this freed."""
+    alive = set(agent["directory"] for agent in agents_below(root))
+    freed = 0
     for name in os.listdir(root) if os.path.isdir(root) else []:
         path = os.path.realpath(os.path.join(root, name))
         try:
             if os.path.isdir(path) and path not in alive and time.time() - os.stat(path).st_mtime > age_s:
+                size = size_of(path)
                 shutil.rmtree(path)
+                freed += size
         except OSError:
             pass
+    return freed
+
+
+def size_of(path):
+    """Bytes of the files below `path`."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                pass
+    return total

@@ -30,6 +30,14 @@ def serve(options):
     listener.worker = worker
     signal.signal(signal.SIGTERM, lambda number, frame: end_self(pin, "terminated"))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    leave_pid_file(options)
+    listener.start()
+    worker.run_forever()
+    return 0
+
+
+def leave_pid_file(options):
+    """agent.json: who this is and to whom it belongs, for whoever finds the directory."""
     record = {
         "pid": os.getpid(), "identity": identity(os.getpid()), "token": options.token, "agent": AGENT_VERSION,
         "protocol": PROTOCOL_VERSION, "owner": json.loads(options.owner), "started_unix_s": time.time(),
@@ -37,9 +45,6 @@ def serve(options):
     with open("agent.json.part", "w") as out:
         out.write(json.dumps(record))
     os.replace("agent.json.part", "agent.json")
-    listener.start()
-    worker.run_forever()
-    return 0
 
 
 def fail_start(error):

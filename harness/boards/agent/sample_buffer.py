@@ -1,0 +1,75 @@
+"""What a sampler has read and nobody has fetched yet: compact, bounded, and handed out so that nothing is lost.
+
+Chunks are numbered. A chunk is kept until the host asks for what comes after it, so a request that is repeated
+after a broken link gets the same bytes again.
+"""
+
+import array
+import collections
+import sys
+
+CHUNK_BYTES = 1 << 16
+CHUNK_ROWS = 1 << 11
+LEAST_BYTES = 2 * CHUNK_BYTES
+
+
+class SampleBuffer:
+    """Rows of (begin, end, values) with `width` values each: bytes, or the errno of a read that failed.
+
+    A chunk's bytes are, little-endian: int64 begins, int64 ends, int32 sizes (row by row; -errno for a failed
+    read), then the values one after another. Beyond `limit_bytes` new rows are counted in `lost` and dropped.
+    """
+
+    def __init__(self, width, limit_bytes):
+        self.width = width
+        self.lost = 0
+        self._limit = max(limit_bytes, LEAST_BYTES)
+        self._held = 0
+        self._chunks = collections.OrderedDict()  # number -> (rows, bytes)
+        self._number = 0
+        self._clear()
+
+    def _clear(self):
+        self._begins, self._ends = array.array("q"), array.array("q")
+        self._sizes, self._data = array.array("i"), bytearray()
+
+    def add(self, begin, end, values):
+        if self._held >= self._limit:
+            self.lost += 1
+            return
+        self._begins.append(begin)
+        self._ends.append(end)
+        sizes, data = self._sizes, self._data
+        for value in values:
+            if type(value) is int:
+                sizes.append(-value)
+            else:
+                sizes.append(len(value))
+                data += value
+        if len(data) >= CHUNK_BYTES or len(self._begins) >= CHUNK_ROWS:
+            self.seal()
+
+    def seal(self):
+        """What was read so far becomes a chunk; the number of the last chunk (0: none yet)."""
+        rows = len(self._begins)
+        if rows:
+            columns = (self._begins, self._ends, self._sizes)
+            if sys.byteorder == "big":
+                for column in columns:
+                    column.byteswap()
+            self._number += 1
+            packed = b"".join([column.tobytes() for column in columns] + [bytes(self._data)])
+            self._chunks[self._number] = rows, packed
+            self._held += len(packed)
+            self._clear()
+        return self._number
+
+    def after(self, number):
+        """(number, rows, bytes) of the first chunk after `number`, or None; those up to `number` are let go."""
+        while self._chunks:
+            first = next(iter(self._chunks))
+            if first > number:
+                rows, packed = self._chunks[first]
+                return first, rows, packed
+            self._held -= len(self._chunks.pop(first)[1])
+        return None
