@@ -25,6 +25,7 @@ from harness.core.waiting import NS_PER_S, RealClock, WaitClock
 ENVIRONMENT = "JOULEBENCH_LEASES"
 DIRECTORY = "/tmp/joulebench-leases"
 LOOK_AGAIN_S = 0.2
+SIMULATED_METER = "simulated meter"
 IDENTIFYING = ("serial", "address", "host", "port", "device", "path", "resource", "bus", "root", "index", "uuid")
 
 
@@ -54,7 +55,7 @@ def meter_resource(binding: MeterBinding, *, simulated: bool = False) -> str:
     """The meter's name among leases: its driver and what tells it from others; without that all of the driver."""
     told = [f"{key}={value}" for key, value in sorted(binding.options) if key in IDENTIFYING]
     if simulated:
-        return f"simulated meter {binding.driver} {' '.join(told) or binding.name}"
+        return f"{SIMULATED_METER} {binding.driver} {' '.join(told) or binding.name}"
     return " ".join(["meter", binding.driver, *told])
 
 
@@ -71,7 +72,7 @@ def hold(
     clock = clock or RealClock()
     with contextlib.ExitStack() as held:
         for resource in sorted(set(resources)):  # one order for everybody: nobody waits in a ring
-            if not resource.startswith("simulated meter"):
+            if not resource.startswith(SIMULATED_METER):
                 held.callback(os.close, _take(directory, resource, wait_s, campaign, clock))
         yield
 
