@@ -13,7 +13,7 @@ from typing import Any
 from harness.boards.host_state import HostState
 from harness.boards.remote_agent import AgentHost
 from harness.core.clock import board_clock
-from harness.core.ports import AgentSession, CheckItem, Transport
+from harness.core.ports import AgentSession, CheckItem, Sampler, SamplerPlan, Transport
 from harness.core.spec import RunSpec
 
 
@@ -64,6 +64,9 @@ class TransportBoard:
 
     def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
         return self.agents.start(spec, start)
+
+    def start_sampler(self, plan: SamplerPlan, *, lease_s: float) -> Sampler:
+        return self.agents.start_sampler(plan, lease_s=lease_s)
 
     def close(self) -> None:
         if "agents" in self.__dict__:

@@ -7,17 +7,18 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.boards.agent_file import agent_file
 from harness.boards.link import AgentLink
+from harness.boards.sampling import AgentSampler
 from harness.boards.session import BoardSession
 from harness.core.clock import board_clock
 from harness.core.errors import BenchError, DeviceError
-from harness.core.ports import CheckItem, LineStream, Transport
+from harness.core.ports import CheckItem, LineStream, SamplerPlan, Transport
 from harness.core.spec import ProtocolSpec, RunSpec
 from harness.models.prepared import PreparedModel
 
@@ -37,6 +38,15 @@ def lease_s(protocol: ProtocolSpec) -> float:
     """How long an agent of this protocol may go unspoken to: any pause of a healthy run fits, twice."""
     brackets = 2 * protocol.standby_s + 2 * protocol.settle_max_s
     return 300.0 + 2.0 * (brackets + protocol.warm_up_s + protocol.measure_s)
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """An agent process just started: a link to it, the word by which it is known, and how to end it for good."""
+
+    link: AgentLink
+    token: str
+    end: Callable[[], None]
 
 
 class AgentHost:
@@ -65,40 +75,22 @@ class AgentHost:
         self._root = PurePosixPath(root)
         self._agents = self._root / "agents"
         self._deployed: set[str] = set()
-        self._sessions: list[BoardSession] = []
+        self._sessions: list[BoardSession | AgentSampler] = []
 
     def start(self, spec: RunSpec, start: int) -> BoardSession:
         """A new agent process with nothing loaded. Errors: DeviceError (pin, Python), TransientError."""
-        script = self._deploy_agent()
-        token = secrets.token_hex(8)
-        directory = self._agents / f"{start}-{token}"
-        self._command("mkdir", "-p", str(directory))
-        python = spec.board.python or self._python
-        argv = [
-            python, "-u", script, "serve", "--dir", str(directory), "--token", token,
-            "--owner", owner_record(), "--lease-s", repr(lease_s(spec.protocol)),
-        ]  # fmt: skip
+        extra: list[str] = []
         if spec.board.marker_pin:
-            argv += ["--pin", spec.board.marker_pin]
+            extra += ["--pin", spec.board.marker_pin]
         if spec.board.cpus:
-            argv += ["--cpus", ",".join(str(cpu) for cpu in spec.board.cpus)]
-        log = str(directory / "agent.log")
-        self._transport.spawn(argv, log=log, env=dict(spec.board.environment))
-
-        waits = iter((ATTACH_WAIT_S,))  # the first time it is still starting; later it is there or gone
-
-        def connect() -> LineStream:
-            attach = [python, "-u", script, "attach", str(directory), "--wait-s", repr(next(waits, 0.0))]
-            return self._transport.stream(attach)
-
-        def end() -> None:
-            self._end(directory)
-
-        patience_s = lease_s(spec.protocol) if self._remote else LOCAL_PATIENCE_S
-        link = AgentLink(connect, board=self._board, last_words=lambda: self._tail(log), patience_s=patience_s)
+            extra += ["--cpus", ",".join(str(cpu) for cpu in spec.board.cpus)]
+        agent = self._launch(
+            "serve", str(start), extra, lease_s=lease_s(spec.protocol), python=spec.board.python,
+            env=dict(spec.board.environment),
+        )  # fmt: skip
         session = BoardSession(
-            link, board=self._board, clock=board_clock(self._board), token=token, load_job=self._load_job,
-            on_close=end, cut=self._transport.close if spec.protocol.dark else None,
+            agent.link, board=self._board, clock=board_clock(self._board), token=agent.token,
+            load_job=self._load_job, on_close=agent.end, cut=self._transport.close if spec.protocol.dark else None,
         )  # fmt: skip
         try:
             session.hello()
@@ -107,6 +99,46 @@ class AgentHost:
             raise
         self._sessions.append(session)
         return session
+
+    def start_sampler(self, plan: SamplerPlan, *, lease_s: float) -> AgentSampler:
+        """A sampler process of its own, already sampling. Errors: SpecError (plan), DeviceError, TransientError."""
+        extra = ["--plan", json.dumps(asdict(plan))]
+        agent = self._launch("sample", "sampler", extra, lease_s=lease_s)
+        sampler = AgentSampler(agent.link, plan, board=self._board, token=agent.token, on_close=agent.end)
+        try:
+            sampler.hello()
+        except BaseException:
+            sampler.close()
+            raise
+        self._sessions.append(sampler)
+        return sampler
+
+    def _launch(
+        self, role: str, label: str, extra: Sequence[str], *, lease_s: float, python: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> _Launched:  # fmt: skip
+        """A new agent process in the role `role`, detached, and a link to it."""
+        python = python or self._python
+        script = self._deploy_agent()
+        token = secrets.token_hex(8)
+        directory = self._agents / f"{label}-{token}"
+        self._command("mkdir", "-p", str(directory))
+        argv = [
+            python, "-u", script, role, "--dir", str(directory), "--token", token,
+            "--owner", owner_record(), "--lease-s", repr(lease_s), *extra,
+        ]  # fmt: skip
+        log = str(directory / "agent.log")
+        self._transport.spawn(argv, log=log, env=env or {})
+
+        waits = iter((ATTACH_WAIT_S,))  # the first time it is still starting; later it is there or gone
+
+        def connect() -> LineStream:
+            attach = [python, "-u", script, "attach", str(directory), "--wait-s", repr(next(waits, 0.0))]
+            return self._transport.stream(attach)
+
+        patience_s = lease_s if self._remote else LOCAL_PATIENCE_S
+        link = AgentLink(connect, board=self._board, last_words=lambda: self._tail(log), patience_s=patience_s)
+        return _Launched(link, token, lambda: self._end(directory))
 
     def end_orphans(self) -> tuple[int, ...]:
         """Pids of agents below the root that were ended: their owner is gone, or is this process.
@@ -193,6 +225,7 @@ class AgentHost:
             "inputs": inputs,
             "runtime": asdict(spec.runtime),
             "save_optimised": self._save_optimised,
+            "memory_limit_mib": spec.board.memory_limit_mib,
         }
 
     def _deploy_agent(self) -> str:
