@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import platform
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
 from harness.boards.link import AgentLink
+from harness.boards.orphans import end_orphans
+from harness.boards.owner import owner_record
 from harness.boards.sampling import AgentSampler
 from harness.boards.session import BoardSession
 from harness.core.clock import board_clock
@@ -25,13 +26,6 @@ from harness.models.prepared import PreparedModel
 COMMAND_S = 30.0
 ATTACH_WAIT_S = 10.0
 LOCAL_PATIENCE_S = 5.0
-
-
-def owner_record() -> str:
-    """Names this process for ever (node, pid, boot id, start ticks): by it an agent's owner is known to live."""
-    fields = Path("/proc/self/stat").read_bytes().rsplit(b")", 1)[1].split()
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return json.dumps({"node": platform.node(), "pid": os.getpid(), "identity": [boot, int(fields[19])]})
 
 
 def lease_s(protocol: ProtocolSpec) -> float:
@@ -75,6 +69,7 @@ class AgentHost:
         self._root = PurePosixPath(root)
         self._agents = self._root / "agents"
         self._deployed: set[str] = set()
+        self.command = AgentCommand(transport, board=board, python=python, script=self._deploy_agent)
         self._sessions: list[BoardSession | AgentSampler] = []
 
     def start(self, spec: RunSpec, start: int) -> BoardSession:
@@ -143,21 +138,10 @@ class AgentHost:
     def end_orphans(self) -> tuple[int, ...]:
         """Pids of agents below the root that were ended: their owner is gone, or is this process.
 
-        DeviceError when another live process uses the board.
+        TransientError when another live process uses the board.
         """
         self._deployed.clear()  # somebody may have cleaned up
-        script = self._deploy_agent()
-        self._command("mkdir", "-p", str(self._agents))
-        report = json.loads(
-            self._command(self._python, script, "end", str(self._agents), "--owner", owner_record()).splitlines()[-1]
-        )
-        if report["in_use"]:
-            other = report["in_use"][0]
-            raise DeviceError(
-                f"board {self._board} is in use by process {other['owner']} (its agent is process {other['pid']})",
-                hint=f"wait for it to end, or end it: kill {other['owner']}",
-            )
-        return tuple(report["ended"])
+        return end_orphans(self.command, str(self._root))
 
     def check(self, spec: RunSpec | None) -> tuple[CheckItem, ...]:
         """Can an agent run here: Python, the runtime, the directory, the marker pin."""
@@ -254,5 +238,4 @@ class AgentHost:
     def _end(self, directory: PurePosixPath) -> None:
         """Make sure that the agent of `directory` is gone, then remove what it left."""
         with contextlib.suppress(BenchError):  # an agent that cannot be reached ends with its lease, or as an orphan
-            self._command(self._python, self._deploy_agent(), "end", str(directory), "--owner", owner_record())
-            self._command("rm", "-rf", str(directory))
+            self.command.ask("end", str(directory), "--remove")

@@ -27,10 +27,10 @@ def test_it_runs_alone_where_there_is_no_harness(tmp_path: Path) -> None:
     alone = tmp_path / "agent.pyz"
     alone.write_bytes(agent_bytes())
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(alone), "end", str(tmp_path), "--owner", "null"],
+        [sys.executable, "-I", "-S", str(alone), "end", str(tmp_path)],
         cwd="/", capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
-    assert json.loads(done.stdout) == {"ended": [], "in_use": []}
+    assert json.loads(done.stdout) == {"ended": [], "left": [], "others": [], "ok": True}
 
 
 def test_only_the_standard_library_is_imported_before_a_model_is_loaded() -> None:

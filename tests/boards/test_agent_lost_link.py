@@ -16,9 +16,9 @@ import pytest
 from harness.boards.agent_file import agent_file
 from harness.boards.link import AgentLink
 from harness.boards.local import LocalBoard, LocalTransport, ProcessLines
-from harness.boards.remote_agent import owner_record
+from harness.boards.owner import owner_record
 from harness.boards.session import PROTOCOL_VERSION
-from harness.core.errors import DeviceError, TransientError
+from harness.core.errors import TransientError
 from harness.core.ports import Step
 from harness.core.timeline import Phase
 
@@ -133,7 +133,7 @@ def test_a_board_in_use_by_a_live_harness_is_refused(board: LocalBoard, tmp_path
         until = time.monotonic() + 5
         while not (directory / "agent.json").exists() and time.monotonic() < until:
             time.sleep(0.02)
-        with pytest.raises(DeviceError, match=f"in use by process {owner.pid}"):
+        with pytest.raises(TransientError, match=f"in use by process {owner.pid}"):
             board.end_orphans()
         owner.kill()
     assert len(tuple(board.end_orphans())) == 1

@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import json
 import signal
 import time
 
@@ -62,3 +63,13 @@ def die_with_parent():
 
 def refusal(error):
     return {"ok": False, "kind": error.kind, "error": error.message, "hint": error.hint}
+
+
+def answer(work):
+    """A command's reply to the host: one line of JSON, what `work` returns or why it refused; the exit status."""
+    try:
+        reply = dict(work(), ok=True)
+    except AgentError as error:
+        reply = refusal(error)
+    print(json.dumps(reply))
+    return 0 if reply["ok"] else 1

@@ -1,7 +1,6 @@
 """How an agent ends, and how a process is named for ever."""
 
 import os
-import platform
 import sys
 
 from .basics import AgentError
@@ -34,7 +33,3 @@ def identity(pid):
             return [boot.read().strip(), int(fields[19])]
     except (OSError, IndexError, ValueError):
         return None
-
-
-def owner_lives(owner):
-    return bool(owner) and owner.get("node") == platform.node() and identity(owner["pid"]) == owner["identity"]

@@ -16,6 +16,7 @@ from .life import identity
 
 ROLES = {"serve", "sample"}
 MARK = "JOULEBENCH_AGENT"
+KEPT_S = 24 * 3600.0
 
 
 def agents(options):
@@ -25,6 +26,7 @@ def agents(options):
         return {
             "agents": list(agents_below(options.root)),
             "left": list(left_below(options.root)),
+            "stale": len(stale_below(os.path.join(options.root, "agents"), KEPT_S)),
             "holder": current(os.path.abspath(options.root)),
         }
 
@@ -32,7 +34,10 @@ def agents(options):
 
 
 def end(options):
-    """Ends the agents below ROOT, or --only those ([pid, identity] each), and whatever dead ones left running."""
+    """Ends the agents below ROOT, or --only those ([pid, identity] each), and whatever dead ones left running.
+
+    Results of agents that are gone are removed after a day, with --remove all of ROOT at once.
+    """
     only = json.loads(options.only)
 
     def work():
@@ -49,14 +54,17 @@ def end(options):
         for stray in list(left_below(options.root)):
             end_one(stray["pid"], stray["identity"])
             left.append(stray["pid"])
-        remove_old(os.path.join(options.root, "agents"), 24 * 3600.0)
+        for path in stale_below(os.path.join(options.root, "agents"), KEPT_S):
+            shutil.rmtree(path, ignore_errors=True)
+        if options.remove and not others:
+            shutil.rmtree(options.root, ignore_errors=True)
         return {"ended": ended, "left": left, "others": others}
 
     return answer(work)
 
 
 def agents_below(root):
-    """pid, identity, directory, role and owner of live agents below `root`: by command line, which no stranger shares."""
+    """pid, identity, directory, role and owner of live agents below `root`: no stranger shares their command line."""
     root = os.path.realpath(root)
     for pid in _processes():
         try:
@@ -135,20 +143,18 @@ def _unlink(path):
         pass
 
 
-def remove_old(root, age_s):
-    """Results of agents that are gone are kept for a day, then removed. Bytes that this freed."""
+def stale_below(root, age_s):
+    """Directories of agents that are gone and whose results nobody has fetched for so long."""
     alive = set(agent["directory"] for agent in agents_below(root))
-    freed = 0
+    found = []
     for name in os.listdir(root) if os.path.isdir(root) else []:
         path = os.path.realpath(os.path.join(root, name))
         try:
             if os.path.isdir(path) and path not in alive and time.time() - os.stat(path).st_mtime > age_s:
-                size = size_of(path)
-                shutil.rmtree(path)
-                freed += size
+                found.append(path)
         except OSError:
             pass
-    return freed
+    return found
 
 
 def size_of(path):

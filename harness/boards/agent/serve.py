@@ -9,6 +9,7 @@ import time
 from .basics import AGENT_VERSION, PROTOCOL_VERSION, AgentError, refusal
 from .life import end_self, identity
 from .listener import Listener
+from .orphans import MARK
 from .pins import NoPin, Pin
 from .worker import Worker
 
@@ -37,7 +38,8 @@ def serve(options):
 
 
 def leave_pid_file(options):
-    """agent.json: who this is and to whom it belongs, for whoever finds the directory."""
+    """agent.json: who this is and to whom it belongs, for whoever finds the directory. Children inherit the mark."""
+    os.environ[MARK] = os.getcwd()
     record = {
         "pid": os.getpid(), "identity": identity(os.getpid()), "token": options.token, "agent": AGENT_VERSION,
         "protocol": PROTOCOL_VERSION, "owner": json.loads(options.owner), "started_unix_s": time.time(),

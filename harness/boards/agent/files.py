@@ -1,0 +1,178 @@
+"""`files`: small files of the board (/sys, /proc, journals), read and written for the host in one go.
+
+The host knows what they mean; the board only hands over bytes. The harness uses the same functions for its own
+machine. Some things are in no file: a pattern `agent:QUESTION` asks for them.
+"""
+
+import base64
+import glob
+import json
+import os
+import platform
+import stat
+import subprocess
+
+from .basics import AgentError, answer
+
+LARGEST = 1 << 20
+ASKED = "agent:"
+FIRMWARE = "/sys/devices/platform/soc/soc:firmware/get_throttled"
+VCGENCMD = ("/usr/bin/vcgencmd", "/opt/vc/bin/vcgencmd")
+
+
+def files(options):
+    """One request, as JSON: read (patterns), write, keep (path and base64 data), or remove (path)."""
+    request = json.loads(options.request)
+    root = options.root
+
+    def work():
+        if "read" in request:
+            found = read_files(request["read"], root)
+            return {"files": dict((path, _sendable(data)) for path, data in found.items())}
+        if "write" in request:
+            write_file(request["write"], base64.b64decode(request["data"]), root)
+        elif "keep" in request:
+            keep_file(request["keep"], base64.b64decode(request["data"]), root)
+        elif "remove" in request:
+            remove_file(request["remove"], root)
+        else:
+            raise AgentError("spec", "files: say read, write, keep or remove")
+        return {}
+
+    return answer(work)
+
+
+def _sendable(data):
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode("ascii")}
+
+
+def read_files(patterns, root="/"):
+    """Bytes by path of all readable regular files of at most 1 MiB that match, and of questions that have answers."""
+    found = {}
+    for pattern in patterns:
+        if pattern.startswith(ASKED):
+            said = _ask(pattern[len(ASKED) :], root)
+            if said is not None:
+                found[pattern] = said.encode("utf-8")
+            continue
+        prefix = root.rstrip("/")
+        for path in sorted(glob.glob(glob.escape(prefix) + pattern)):
+            data = _read_one(path)
+            if data is not None:
+                found[path[len(prefix) :]] = data
+    return found
+
+
+def _read_one(path):
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    data = b""
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        while len(data) <= LARGEST:
+            more = os.read(handle, 1 << 16)
+            if not more:
+                return data
+            data += more
+    except OSError:  # sysfs refuses some reads: then the board does not offer it
+        pass
+    finally:
+        os.close(handle)
+    return None
+
+
+def _ask(question, root):
+    word, _, rest = question.partition(" ")
+    if word == "machine":
+        return platform.machine()
+    if word == "python":
+        return platform.python_version()
+    if word == "writable":
+        prefix = root.rstrip("/")
+        paths = [path for path in sorted(glob.glob(glob.escape(prefix) + rest)) if os.access(path, os.W_OK)]
+        return "\n".join(path[len(prefix) :] for path in paths)
+    if word == "get_throttled":
+        return _vcgencmd(root)
+    raise AgentError("spec", "files: unknown question {!r}".format(question))
+
+
+def _vcgencmd(root):
+    """What the firmware of a Raspberry Pi says, where the kernel does not show it as a file."""
+    prefix = root.rstrip("/")
+    if os.path.exists(prefix + FIRMWARE):
+        return None
+    for program in VCGENCMD:
+        if os.access(prefix + program, os.X_OK):
+            try:
+                return subprocess.check_output(
+                    [prefix + program, "get_throttled"],
+                    stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=5.0,
+                ).decode("utf-8", "replace")  # fmt: skip
+            except (OSError, subprocess.SubprocessError):
+                return None
+    return None
+
+
+def write_file(path, data, root="/"):
+    """In place and in one write, as sysfs wants; the file must exist."""
+    try:
+        handle = os.open(root.rstrip("/") + path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        value = data.decode("utf-8", "replace").strip()
+        raise AgentError(
+            "device",
+            "{} cannot be set to {!r}: {}".format(path, value, error.strerror),
+            "echo {} | sudo tee {}".format(value, path),
+        )
+
+
+def keep_file(path, data, root="/"):
+    """After a power cut there is the old file or the new one, whole."""
+    target = root.rstrip("/") + path
+    directory = os.path.dirname(target)
+    beside = "{}.{}.part".format(target, os.getpid())
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        try:
+            with open(beside, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(beside, target)
+        finally:
+            if os.path.exists(beside):
+                os.unlink(beside)
+        _sync_directory(directory)
+    except OSError as error:
+        raise AgentError(
+            "device", "{} cannot be written: {}".format(path, error.strerror), "df -h {0}; ls -ld {0}".format(directory)
+        )
+
+
+def remove_file(path, root="/"):
+    target = root.rstrip("/") + path
+    try:
+        os.unlink(target)
+        _sync_directory(os.path.dirname(target))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise AgentError("device", "{} cannot be removed: {}".format(path, error.strerror), "rm {}".format(path))
+
+
+def _sync_directory(directory):
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
