@@ -92,7 +92,7 @@ class SshBoard:
         self.address = "127.0.0.1" if network is None or inner else network.address
         self.port = 22 if network is not None and not inner else _free_port()
         self._make_keys()
-        self._write_config(noise, sftp, environment or {}, sshd_options)
+        self._write_config(noise, environment or {}, sshd_options, sftp=sftp)
         self._write_client(trusted=trusted)
 
     # --- files ------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class SshBoard:
         _keygen(self.user_key)
         shutil.copy(self.user_key.with_suffix(".pub"), self.directory / "authorized_keys")
 
-    def _write_config(self, noise: str, sftp: bool, environment: Mapping[str, str], options: Sequence[str]) -> None:
+    def _write_config(self, noise: str, environment: Mapping[str, str], options: Sequence[str], *, sftp: bool) -> None:
         variables = {"HOME": str(self.home), _MARK: self._token, **environment}
         lines = [
             *options,
