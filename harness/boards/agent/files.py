@@ -1,7 +1,8 @@
 """`files`: small files of the board (/sys, /proc, journals), read and written for the host in one go.
 
 The host knows what they mean; the board only hands over bytes. The harness uses the same functions for its own
-machine. Some things are in no file: a pattern `agent:QUESTION` asks for them.
+machine. Some things are in no file: a pattern `agent:QUESTION` asks for them. Questions: `machine`, `python`,
+`writable GLOB` (paths, one a line), `refused GLOB` (errno by path, JSON), `get_throttled` (vcgencmd's answer).
 """
 
 import base64
@@ -97,9 +98,24 @@ def _ask(question, root):
         prefix = root.rstrip("/")
         paths = [path for path in sorted(glob.glob(glob.escape(prefix) + rest)) if os.access(path, os.W_OK)]
         return "\n".join(path[len(prefix) :] for path in paths)
+    if word == "refused":
+        return json.dumps(_refused(rest, root))
     if word == "get_throttled":
         return _vcgencmd(root)
     raise AgentError("spec", "files: unknown question {!r}".format(question))
+
+
+def _refused(pattern, root):
+    """errno by path of the files that match and may not be read."""
+    prefix = root.rstrip("/")
+    refused = {}
+    for path in sorted(glob.glob(glob.escape(prefix) + pattern)):
+        try:
+            with open(path, "rb") as found:
+                found.read(1)
+        except OSError as error:
+            refused[path[len(prefix) :]] = error.errno
+    return refused
 
 
 def _vcgencmd(root):
