@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from harness.boards.agent_command import AgentCommand
 from harness.boards.owner import ALIVE, DEAD, fate_of, owner_record, words
-from harness.core.errors import TransientError
+from harness.core.errors import HeldError
 
 
 class BoardLease:
@@ -25,7 +25,7 @@ class BoardLease:
         """Take it, or renew it, for `seconds` from now; one round trip unless its holder has died.
 
         A holder on this machine that is dead loses it; any other keeps it until it runs out, or `force`.
-        TransientError naming the holder.
+        HeldError naming the holder.
         """
         reply = self._take(seconds, force=force)
         if not reply["taken"] and fate_of(reply["holder"]["owner"]) == DEAD:
@@ -50,10 +50,10 @@ class BoardLease:
 
 
 def held(board: str, holder: Mapping[str, Any]) -> NoReturn:
-    """TransientError for a board that `holder` (as the board reports it) has."""
+    """HeldError for a board that `holder` (as the board reports it) has."""
     owner, now = holder["owner"], time.time()
     local = fate_of(owner) == ALIVE
-    raise TransientError(
+    raise HeldError(
         f"board {board} is held by {words(owner)} since {_clock_time(now - holder['held_s'])}, "
         f"until {_clock_time(now + holder['left_s'])} unless renewed",
         hint=f"wait for it, or end it: kill {owner['pid']}"
