@@ -197,10 +197,12 @@ class _Run:
         if self.check_outputs is None:
             return
         outputs = session.outputs()
-        verdict = dict(self.check_outputs(self.spec, outputs)) if outputs else None
-        if verdict is not None:
+        verdict = dict(self.check_outputs(self.spec, outputs)) if outputs else {}
+        if verdict:
             self.writer.put_json("outputs_check", verdict)
             self.events.emit("outputs_checked", **verdict)
+        else:
+            self.events.emit("outputs_not_checked", run_id=self.spec.run_id, given=sorted(outputs))
 
     def _perform(self, session: AgentSession, start: int, program: Sequence[Any]) -> None:
         timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)

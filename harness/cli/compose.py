@@ -71,12 +71,15 @@ def open_board(spec: BoardSpec) -> Board:
 
 
 def check_outputs(spec: RunSpec, outputs: Mapping[str, npt.NDArray[np.generic]]) -> Mapping[str, Any]:
-    """The board's outputs against the host's own run of the model."""
+    """The board's outputs against the host's own run of the model; empty if the host cannot run it (no torch)."""
     from harness.models.reference import compare_outputs, reference_outputs
     from harness.models.resolve import prepare_model
 
     tolerance_rel = spec.protocol.output_tolerance_rel
-    verdict = compare_outputs(outputs, reference_outputs(prepare_model(spec.model)), tolerance_rel)
+    reference = reference_outputs(prepare_model(spec.model))
+    if reference is None:
+        return {}
+    verdict = compare_outputs(outputs, reference, tolerance_rel)
     error = verdict.max_error_rel if np.isfinite(verdict.max_error_rel) else None
     return {"ok": verdict.ok, "max_rel_error": error, "tolerance": tolerance_rel, "reason": verdict.reason}
 

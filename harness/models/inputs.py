@@ -43,17 +43,7 @@ def generate(signature: Sequence[TensorSignature], axes: Mapping[str, int], seed
 
 def read_npz(path: Path, signature: Sequence[TensorSignature], axes: Mapping[str, int]) -> dict[str, Array]:
     """The inputs in `path`. SpecError names what is missing, unknown, or of another type or shape."""
-    try:
-        if path.exists() and not zipfile.is_zipfile(path):
-            raise ValueError("it is no archive of arrays")
-        with np.load(path, allow_pickle=False) as archive:
-            given = {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise SpecError(f"inputs file {path} does not exist") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SpecError(
-            f"inputs file {path} is not a readable .npz file: {error}", hint="write it with numpy.savez(FILE, name=...)"
-        ) from error
+    given = load_npz(path)
     names = [s.name for s in signature]
     missing, unknown = [n for n in names if n not in given], [n for n in given if n not in names]
     if missing or unknown:
@@ -71,6 +61,22 @@ def read_npz(path: Path, signature: Sequence[TensorSignature], axes: Mapping[str
                 f"inputs file {path}: {tensor.name} has shape {list(array.shape)}, "
                 f"the model wants {list(wanted)} ({', '.join(str(d) for d in tensor.dims)})"
             )
+    return given
+
+
+def load_npz(path: Path) -> dict[str, Array]:
+    """All arrays in `path`, in their order. SpecError if it is no readable .npz file."""
+    try:
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
+        with np.load(path, allow_pickle=False) as archive:
+            given = {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise SpecError(f"inputs file {path} does not exist") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise SpecError(
+            f"inputs file {path} is not a readable .npz file: {error}", hint="write it with numpy.savez(FILE, name=...)"
+        ) from error
     return given
 
 

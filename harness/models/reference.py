@@ -5,12 +5,16 @@ A hash would differ between optimisation levels and instruction sets, so outputs
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from harness.core.errors import SpecError
+from harness.models import torch_files, torch_zoo
 from harness.models.prepared import Array, PreparedModel
 
 
@@ -23,8 +27,15 @@ class OutputsComparison:
     reason: str
 
 
-def reference_outputs(model: PreparedModel) -> dict[str, Array]:
-    """Outputs by name of ONNX Runtime on this host at its default level. SpecError if it cannot run the model."""
+def reference_outputs(model: PreparedModel) -> dict[str, Array] | None:
+    """Outputs by name of this host's own run: ONNX Runtime at its default level, or torch for a file of torch.
+
+    None if the file is torch's and torch is not installed here. SpecError if the model cannot be run.
+    """
+    if torch_files.is_torch(model.path):
+        if torch_zoo.torch_version() is None or model.inputs_path is None:
+            return None
+        return dict(_by_torch(model.path, model.sha256, model.inputs_path, model.inputs_sha256))
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -36,6 +47,16 @@ def reference_outputs(model: PreparedModel) -> dict[str, Array]:
     except Exception as error:
         raise SpecError(f"onnxruntime on this host cannot run {model.path}: {error}") from error
     return {o.name: np.asarray(v) for o, v in zip(session.get_outputs(), values, strict=True)}
+
+
+@functools.lru_cache(maxsize=32)
+def _by_torch(path: Path, _sha256: str, inputs: Path, _inputs_sha256: str | None) -> dict[str, Array]:
+    """In a process of its own, once for each model and inputs: torch has no place beside a recorder."""
+    with tempfile.TemporaryDirectory(prefix="joulebench-") as scratch:
+        out = Path(scratch) / "outputs.npz"
+        torch_zoo.run_worker(["outputs", str(path), str(inputs), str(out)], f"torch on this host cannot run {path}")
+        with np.load(out, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
 
 
 def compare_outputs(

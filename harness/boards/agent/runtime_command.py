@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 from .basics import NS, AgentError, die_with_parent, now_ns, tail
+from .limits import limit_memory
 from .line_stamper import LineStamper
 from .stamps import Stamps
 
@@ -27,6 +28,7 @@ class CommandRuntime:
         if not self._argv:
             raise AgentError("spec", "runtime command has no command", "give argv, e.g. [./bench, '{model}', '{n}']")
         self._check_placeholders()
+        limit_memory(job)
         self._start = self._compile("start_pattern", settings["start_pattern"])
         self._stop = self._compile("stop_pattern", settings["stop_pattern"])
         self.can_pause = self._uses("pause_min_s") or self._uses("pause_max_s")

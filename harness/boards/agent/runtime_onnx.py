@@ -3,7 +3,9 @@
 import os
 import sys
 
-from .basics import NS, AgentError, now_ns, sleep_until
+from .basics import AgentError
+from .inference_loop import InProcessRuntime, demand_version
+from .limits import limit_memory, out_of_memory, too_large
 
 OPTIMISATION = {
     "disabled": "ORT_DISABLE_ALL",
@@ -13,12 +15,11 @@ OPTIMISATION = {
 }
 
 
-class OnnxRuntime:
+class OnnxRuntime(InProcessRuntime):
     """A model in ONNX Runtime on the CPU, with inputs bound once so that the loop only calls and stamps."""
 
-    one_invocation = False
-
     def __init__(self, job, directory, pin):
+        InProcessRuntime.__init__(self, pin)
         try:
             import numpy
             import onnxruntime
@@ -28,11 +29,14 @@ class OnnxRuntime:
                 "the board's Python {} cannot run the runtime onnxruntime: {}".format(sys.executable, error),
                 "{} -m pip install onnxruntime numpy".format(sys.executable),
             )
-        self._numpy, self._ort, self._pin = numpy, onnxruntime, pin
+        self._numpy, self._ort = numpy, onnxruntime
         settings = job["runtime"]
+        wanted = settings.get("version")
+        install = "{} -m pip install onnxruntime=={}".format(sys.executable, wanted)
+        demand_version("onnxruntime", onnxruntime.__version__, wanted, install)
         self._name = job.get("name", job["model"])
+        limit_memory(job)
         self.options = self._session_options(settings)
-        self.optimised = None
         if job.get("save_optimised"):
             self.optimised = os.path.join(directory, "results", "optimised.onnx")
             self.options.optimized_model_filepath = self.optimised
@@ -41,17 +45,14 @@ class OnnxRuntime:
                 job["model"], sess_options=self.options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
+            if out_of_memory(error):
+                raise too_large(job, error)
             raise AgentError("spec", "onnxruntime cannot load {}: {}".format(self._name, error))
         with numpy.load(job["inputs"], allow_pickle=False) as given:
             self.feed = dict((name, given[name]) for name in given.files)
         self.settings = settings
-        self.mode, self._run, self._argument = self._bind()
-        first = now_ns()
-        self._run(self._argument)
-        second = now_ns()
-        self._run(self._argument)
-        self.first_s = (second - first) / 1e9
-        self.period_s = max((now_ns() - second) / 1e9, 1e-6)
+        self.mode, self._run, self._argument = self._bind(job)
+        self._pace()
 
     def _session_options(self, settings):
         options = self._ort.SessionOptions()
@@ -68,12 +69,14 @@ class OnnxRuntime:
         options.add_session_config_entry("session.inter_op.allow_spinning", spin)
         return options
 
-    def _bind(self):
+    def _bind(self, job):
         """IO binding where the model allows it; models with strings, maps or sequences are fed each time."""
         run, feed = self.session.run, self.feed
         try:
             run(None, feed)
         except Exception as error:
+            if out_of_memory(error):
+                raise too_large(job, error)
             raise AgentError("spec", "onnxruntime cannot run {}: {}".format(self._name, error))
         kinds = [v.type for v in self.session.get_inputs() + self.session.get_outputs()]
         if not all(kind.startswith("tensor(") and kind != "tensor(string)" for kind in kinds):
@@ -100,66 +103,6 @@ class OnnxRuntime:
             "pauses": True,
             "has_outputs": True,
         }
-
-    def infer(self, step, stamps, rng):
-        """Inferences of one step. The loops without a pause hold nothing but the call and its two stamps."""
-        count = step.get("count")
-        until = now_ns() + int(step["seconds"] * NS) if count is None else 1 << 62
-        last_row = stamps.rows + count if count is not None else 1 << 60
-        if step.get("pause_max_s", 0.0) > 0.0:
-            self._paused(step, stamps, rng, until, last_row)
-            return
-        loop = self._back_to_back_with_pin if self._pin.present else self._back_to_back
-        over = False
-        while not over and stamps.rows < last_row:
-            if stamps.rows == len(stamps.begin):
-                stamps.grow()
-            over = loop(stamps, until, min(last_row, len(stamps.begin)))
-
-    def _back_to_back(self, stamps, until, last_row):
-        run, argument, clock, begins, ends = self._run, self._argument, now_ns, stamps.begin, stamps.end
-        k = end = 0
-        for k in range(stamps.rows, last_row):
-            begins[k] = clock()
-            run(argument)
-            ends[k] = end = clock()
-            if end >= until:
-                break
-        stamps.rows = k + 1
-        return end >= until
-
-    def _back_to_back_with_pin(self, stamps, until, last_row):
-        run, argument, clock, begins, ends = self._run, self._argument, now_ns, stamps.begin, stamps.end
-        write, high, low = self._pin.writer(), b"1", b"0"
-        first = stamps.rows
-        k = end = 0
-        try:
-            for k in range(first, last_row):
-                write(high)
-                begins[k] = clock()
-                run(argument)
-                ends[k] = end = clock()
-                write(low)
-                if end >= until:
-                    break
-        except OSError as error:
-            raise self._pin.refused(error)
-        stamps.rows = k + 1
-        self._pin.writes += 2 * (k + 1 - first)
-        return end >= until
-
-    def _paused(self, step, stamps, rng, until, last_row):
-        run, argument, clock, high, low = self._run, self._argument, now_ns, self._pin.high, self._pin.low
-        shortest, longest = step.get("pause_min_s", 0.0), step["pause_max_s"]
-        end = 0
-        while stamps.rows < last_row and end < until:
-            high()
-            begin = clock()
-            run(argument)
-            end = clock()
-            low()
-            stamps.add(begin, end)
-            sleep_until(end + int(rng.uniform(shortest, longest) * NS))
 
     def outputs(self, path):
         self._pin.high()

@@ -9,9 +9,11 @@ import re
 import sys
 
 from .basics import NS, AgentError, now_ns, refusal, sha256, sleep_until
+from .limits import check_size
 from .program import Program
 from .runtime_command import CommandRuntime
 from .runtime_onnx import OnnxRuntime
+from .runtime_torch import TorchRuntime
 
 FETCH_BYTES = 1 << 18
 MOST_CONTACTS = 1000
@@ -84,10 +86,11 @@ class Worker:
 
     def _load(self, job):
         name = job["runtime"]["name"]
-        makers = {"onnxruntime": OnnxRuntime, "command": CommandRuntime}
+        makers = {"onnxruntime": OnnxRuntime, "torch": TorchRuntime, "command": CommandRuntime}
         if name not in makers:
             raise AgentError("spec", "unknown runtime {!r}; known: {}".format(name, ", ".join(sorted(makers))))
         self.runtime = None
+        check_size(job)
         self.pin.high()
         begin = now_ns()
         try:
