@@ -42,17 +42,23 @@ class Listener(threading.Thread):
         while True:
             left_s = (self._deadline_ns - now_ns()) / 1e9
             if left_s <= 0:
-                end_self(self.worker.pin, "nobody spoke to this agent for its lease: ending")
+                self.end("nobody spoke to this agent for its lease: ending")
             for key, mask in self._selector.select(left_s):
                 if key.fileobj is self._server:
                     client = Client(self._server.accept()[0])
-                    self.worker.contact(now_ns())
+                    self.contact(now_ns())
                     self._selector.register(client.socket, selectors.EVENT_READ, client)
                 elif key.fileobj is self._wake_in:
                     self._wake_in.recv(64)
                     self._report_done()
                 else:
                     self._serve(key.data, mask)
+
+    def contact(self, t_ns):
+        self.worker.contact(t_ns)
+
+    def end(self, why):
+        end_self(self.worker.pin, why)
 
     def _serve(self, client, mask):
         try:
@@ -74,7 +80,7 @@ class Listener(threading.Thread):
         try:
             request = json.loads(line.decode("utf-8"))
             self._renew(request)
-            self.worker.contact(arrived)
+            self.contact(arrived)
             if request["op"] == "ping":
                 client.say({"id": request["id"], "ok": True, "t": [arrived, now_ns()]})
                 return
@@ -111,7 +117,7 @@ class Listener(threading.Thread):
         if op == "exit":
             client.say({"id": request["id"], "ok": True})
             client.flush()
-            end_self(self.worker.pin, "asked to end")
+            self.end("asked to end")
         raise AgentError("spec", "unknown op {!r}".format(op), "the host speaks another protocol than this agent")
 
     def _hello(self):

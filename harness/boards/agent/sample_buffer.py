@@ -7,69 +7,92 @@ after a broken link gets the same bytes again.
 import array
 import collections
 import sys
+import threading
 
+BATCH_ROWS = 256
 CHUNK_BYTES = 1 << 16
-CHUNK_ROWS = 1 << 11
+CHUNK_ROWS = 1 << 12
 LEAST_BYTES = 2 * CHUNK_BYTES
 
 
 class SampleBuffer:
     """Rows of (begin, end, values) with `width` values each: bytes, or the errno of a read that failed.
 
+    Whoever samples appends to `rows` and calls `pack` every BATCH_ROWS: an append costs next to nothing, while
+    packing each row by itself, behind a sleep and with cold caches, took longer than reading the files.
     A chunk's bytes are, little-endian: int64 begins, int64 ends, int32 sizes (row by row; -errno for a failed
-    read), then the values one after another. Beyond `limit_bytes` new rows are counted in `lost` and dropped.
+    read), then the values one after another. Beyond `limit_bytes` further rows are counted in `lost` and dropped.
     """
 
     def __init__(self, width, limit_bytes):
         self.width = width
-        self.lost = 0
+        self.rows = []
+        self.packed = self.lost = 0  # rows
         self._limit = max(limit_bytes, LEAST_BYTES)
         self._held = 0
         self._chunks = collections.OrderedDict()  # number -> (rows, bytes)
         self._number = 0
+        self._lock = threading.Lock()
         self._clear()
 
     def _clear(self):
         self._begins, self._ends = array.array("q"), array.array("q")
         self._sizes, self._data = array.array("i"), bytearray()
 
-    def add(self, begin, end, values):
+    def pack(self):
+        """Takes `rows` in; those for which there is no room are lost, and counted."""
+        with self._lock:
+            self._pack()
+
+    def _pack(self):
+        count = len(self.rows)
+        rows = self.rows[:count]
+        del self.rows[:count]
         if self._held >= self._limit:
-            self.lost += 1
+            self.lost += count
             return
-        self._begins.append(begin)
-        self._ends.append(end)
+        self.packed += count
         sizes, data = self._sizes, self._data
-        for value in values:
-            if type(value) is int:
-                sizes.append(-value)
-            else:
-                sizes.append(len(value))
-                data += value
+        for begin, end, values in rows:
+            self._begins.append(begin)
+            self._ends.append(end)
+            for value in values:
+                if type(value) is int:
+                    sizes.append(-value)
+                else:
+                    sizes.append(len(value))
+                    data += value
         if len(data) >= CHUNK_BYTES or len(self._begins) >= CHUNK_ROWS:
-            self.seal()
+            self._seal()
+
+    def _seal(self):
+        rows = len(self._begins)
+        if rows == 0:
+            return
+        columns = (self._begins, self._ends, self._sizes)
+        if sys.byteorder == "big":
+            for column in columns:
+                column.byteswap()
+        self._number += 1
+        packed = b"".join([column.tobytes() for column in columns] + [bytes(self._data)])
+        self._chunks[self._number] = rows, packed
+        self._held += len(packed)
+        self._clear()
 
     def seal(self):
-        """What was read so far becomes a chunk; the number of the last chunk (0: none yet)."""
-        rows = len(self._begins)
-        if rows:
-            columns = (self._begins, self._ends, self._sizes)
-            if sys.byteorder == "big":
-                for column in columns:
-                    column.byteswap()
-            self._number += 1
-            packed = b"".join([column.tobytes() for column in columns] + [bytes(self._data)])
-            self._chunks[self._number] = rows, packed
-            self._held += len(packed)
-            self._clear()
-        return self._number
+        """All that was read so far lies in chunks; the number of the last one (0: none yet)."""
+        with self._lock:
+            self._pack()
+            self._seal()
+            return self._number
 
     def after(self, number):
         """(number, rows, bytes) of the first chunk after `number`, or None; those up to `number` are let go."""
-        while self._chunks:
-            first = next(iter(self._chunks))
-            if first > number:
-                rows, packed = self._chunks[first]
-                return first, rows, packed
-            self._held -= len(self._chunks.pop(first)[1])
-        return None
+        with self._lock:
+            while self._chunks:
+                first = next(iter(self._chunks))
+                if first > number:
+                    rows, packed = self._chunks[first]
+                    return first, rows, packed
+                self._held -= len(self._chunks.pop(first)[1])
+            return None

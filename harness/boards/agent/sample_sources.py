@@ -1,61 +1,69 @@
 """Where a sampler's bytes come from: files that are read again and again, or a command that prints lines."""
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import time
 
 from .basics import NS, AgentError, die_with_parent, now_ns
+from .sample_buffer import BATCH_ROWS
 
 PAGE = 4096  # the kernel gives an attribute one page
 GONE = (errno.ENODEV, errno.ENOENT, errno.EBADF, errno.ESRCH, errno.ESTALE)
 LONGEST_LINE = 1 << 16
-FIRST_PAUSE_NS = NS // 10  # before a command that ended is started again; doubled up to
-LONGEST_PAUSE_NS = 5 * NS
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # before a command that ended is started again; doubled each time
 STEADY_NS = 10 * NS  # a command that ran for so long is not one that cannot run
 
 
 class FileSource:
     """Reads all files, in order, in one go. A file whose device went away is opened anew for the next pass."""
 
-    fd = None  # nothing to wait for but the time
-
     def __init__(self, paths, period_s, buffer):
         self._paths, self._buffer = paths, buffer
         self._period_ns = max(1, int(period_s * NS))
         self._fds = [-1] * len(paths)
-        self.counts = {"passes": 0, "late_passes": 0, "reopened": 0}
+        self.late = self.reopened = 0
+        self.halted = False
         for k in range(len(paths)):
             try:
                 self._fds[k] = os.open(paths[k], os.O_RDONLY)
             except OSError:
                 pass  # the first pass says why
-        self.due_ns = now_ns()
 
     def run(self):
-        """One pass, and when the next is due: on a fixed grid; beats that were missed are counted, not caught up."""
-        begin = now_ns()
-        try:
-            pread = os.pread
-            values = [pread(fd, PAGE, 0) for fd in self._fds]
-        except OSError:
-            values = [self._carefully(k) for k in range(len(self._fds))]
-        end = now_ns()
-        self._buffer.add(begin, end, values)
-        self.counts["passes"] += 1
-        self.due_ns += self._period_ns
-        behind = now_ns() - self.due_ns
-        if behind > 0:
-            missed = behind // self._period_ns + 1
-            self.counts["late_passes"] += missed
-            self.due_ns += missed * self._period_ns
+        """Passes on a fixed grid until halted; beats that were missed are counted, never caught up.
+
+        What happens between two sleeps happens with cold caches, where every name costs: hence one loop, no calls.
+        """
+        clock, sleep, pread, fds = now_ns, time.sleep, os.pread, self._fds
+        size, origin = itertools.repeat(PAGE), itertools.repeat(0)
+        period, rows = self._period_ns, self._buffer.rows
+        due = clock()
+        while not self.halted:
+            begin = clock()
+            try:
+                values = list(map(pread, fds, size, origin))
+            except OSError:
+                values = [self._carefully(k) for k in range(len(fds))]
+            end = clock()
+            rows.append((begin, end, values))
+            if len(rows) >= BATCH_ROWS:
+                self._buffer.pack()
+            due += period
+            if due <= end:
+                missed = (end - due) // period + 1
+                self.late += missed
+                due += missed * period
+            sleep(max(0, due - clock()) / 1e9)
 
     def _carefully(self, k):
         try:
             if self._fds[k] < 0:
                 self._fds[k] = os.open(self._paths[k], os.O_RDONLY)
-                self.counts["reopened"] += 1
+                self.reopened += 1
             return os.pread(self._fds[k], PAGE, 0)
         except OSError as error:
             if error.errno in GONE and self._fds[k] >= 0:
@@ -63,115 +71,128 @@ class FileSource:
                 self._fds[k] = -1
             return error.errno
 
+    def counts(self):
+        return {"late_passes": self.late, "reopened": self.reopened}
+
+    def command_cpu_s(self):
+        return 0.0
+
     def close(self):
-        for k, fd in enumerate(self._fds):
-            if fd >= 0:
-                os.close(fd)
-                self._fds[k] = -1
+        self.halted = True  # the files are closed by the end of the process
 
 
 class LineSource:
     """Runs a command and stamps each line when it arrives. A command that ends is started again.
 
-    Its own buffering decides how late a line arrives: a command that does not flush comes in lumps, which are
-    counted (`lumped_lines`: lines that came together with an earlier one). It dies with the agent.
+    Its own buffering decides how late a line arrives: lines of a command that does not flush come in lumps, which
+    are counted (`lumped_lines`: lines that came together with an earlier one). It dies with the agent.
     """
 
     def __init__(self, argv, buffer):
         self._argv, self._buffer = argv, buffer
-        self.counts = {"lines": 0, "lumped_lines": 0, "cut_lines": 0, "restarts": 0}
-        self._pause_ns = FIRST_PAUSE_NS
-        self._ended_ns = 0
+        self.lumped = self.cut = self.restarts = 0
+        self.halted = False
         self._process = None
-        self.fd = None
-        self.due_ns = None  # when to start it again
+        self._start()
+
+    def _start(self):
         try:
-            self._start()
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0, preexec_fn=_own_group
+            )
         except OSError as error:
             raise AgentError(
                 "spec",
-                "command {!r} cannot be run: {}".format(argv[0], error.strerror),
+                "command {!r} cannot be run: {}".format(self._argv[0], error.strerror),
                 "give its absolute path on the board",
             )
 
-    def _start(self):
-        self._process = subprocess.Popen(
-            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0, preexec_fn=_own_group
-        )
-        self.fd = self._process.stdout.fileno()
-        self._started_ns = now_ns()
-        self._rest = b""
-        self.due_ns = None
-
-    def read(self):
-        data = os.read(self.fd, LONGEST_LINE)
-        arrived = now_ns()
-        if not data:
-            self._ended(arrived)
-            return
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > LONGEST_LINE:
-            self.counts["cut_lines"] += 1
-            lines.append(self._rest)
-            self._rest = b""
-        for line in lines:
-            self._buffer.add(arrived, arrived, (line,))
-        self.counts["lines"] += len(lines)
-        self.counts["lumped_lines"] += max(0, len(lines) - 1)
-
-    def _ended(self, when):
-        """Its status goes to the log; a part of a line is no reading."""
-        self._wait(0.2)
-        self.close()
-        if when - self._started_ns >= STEADY_NS:
-            self._pause_ns = FIRST_PAUSE_NS
-        status = self._process.returncode
-        sys.stderr.write("{!r} ended with status {}; starting it again\n".format(self._argv[0], status))
-        sys.stderr.flush()
-        self._ended_ns, self.due_ns = when, when + self._pause_ns
-        self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
-
     def run(self):
-        """Start it again; the time without it is a row that holds EPIPE."""
-        try:
-            self._start()
-        except OSError as error:
-            sys.stderr.write("{!r} cannot be started again: {}\n".format(self._argv[0], error.strerror))
-            self.due_ns = now_ns() + self._pause_ns
-            self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
-            return
-        self.counts["restarts"] += 1
-        self._buffer.add(self._ended_ns, self._started_ns, (errno.EPIPE,))
+        pause_s = FIRST_PAUSE_S
+        while True:
+            began = now_ns()
+            self._read_to_the_end()
+            ended = now_ns()
+            self._end()
+            if self.halted:
+                return
+            self._say("ended with status {}".format(self._process.returncode))
+            if ended - began >= STEADY_NS:
+                pause_s = FIRST_PAUSE_S
+            pause_s = self._start_again(pause_s)
+            if self.halted:
+                self._end()
+                return
+            self.restarts += 1
+            self._buffer.rows.append((ended, now_ns(), (errno.EPIPE,)))
 
-    def cpu_s(self):
-        """CPU time of the command that runs now; 0 when none does."""
-        if self.fd is None:
-            return 0.0
+    def _start_again(self, pause_s):
+        while not self.halted:
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            try:
+                self._start()
+                break
+            except AgentError as error:
+                self._say(error.message)
+        return pause_s
+
+    def _read_to_the_end(self):
+        """What the command prints, line by line. A part of a line at its end is no reading."""
+        fd, rows, rest = self._process.stdout.fileno(), self._buffer.rows, b""
+        while True:
+            data = os.read(fd, LONGEST_LINE)
+            arrived = now_ns()
+            if not data:
+                return
+            lines = (rest + data).split(b"\n")
+            rest = lines.pop()
+            if len(rest) > LONGEST_LINE:
+                self.cut += 1
+                lines.append(rest)
+                rest = b""
+            for line in lines:
+                rows.append((arrived, arrived, (line,)))
+            self.lumped += max(0, len(lines) - 1)
+            if len(rows) >= BATCH_ROWS:
+                self._buffer.pack()
+
+    def _say(self, text):
+        sys.stderr.write("{!r} {}\n".format(self._argv[0], text))
+        sys.stderr.flush()
+
+    def _end(self):
+        """Ends the command with all that it started."""
+        for number, patience_s in ((0, 0.2), (signal.SIGTERM, 0.5), (signal.SIGKILL, 5.0)):
+            try:
+                os.killpg(self._process.pid, number)
+                self._process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                continue
+            except OSError:
+                break  # nobody is left
+        self._process.stdout.close()
+
+    def counts(self):
+        return {"lumped_lines": self.lumped, "cut_lines": self.cut, "restarts": self.restarts}
+
+    def command_cpu_s(self):
+        """CPU time of all commands so far."""
+        ended = os.times()
+        seconds = ended[2] + ended[3]
         try:
             with open("/proc/{}/stat".format(self._process.pid), "rb") as text:
                 fields = text.read().rsplit(b")", 1)[1].split()
+            return seconds + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, IndexError):
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            return seconds
 
     def close(self):
-        """Ends the command with all that it started."""
-        if self.fd is None:
-            return
-        self.fd = self.due_ns = None
-        for number, patience_s in ((signal.SIGTERM, 0.5), (signal.SIGKILL, 5.0)):
-            try:
-                os.killpg(self._process.pid, number)
-            except OSError:
-                break  # nobody left
-            self._wait(patience_s)
-        self._process.stdout.close()
-
-    def _wait(self, seconds):
+        """From any thread: `run` sees the end of the command, and comes back."""
+        self.halted = True
         try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGTERM)
+        except OSError:
             pass
 
 
