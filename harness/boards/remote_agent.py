@@ -72,6 +72,11 @@ class AgentHost:
         self.command = AgentCommand(transport, board=board, python=python, script=self._deploy_agent)
         self._sessions: list[BoardSession | AgentSampler] = []
 
+    @property
+    def root(self) -> str:
+        """The harness's own directory on the board, absolute."""
+        return str(self._root)
+
     def start(self, spec: RunSpec, start: int) -> BoardSession:
         """A new agent process with nothing loaded. Errors: DeviceError (pin, Python), TransientError."""
         extra: list[str] = []

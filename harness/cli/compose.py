@@ -58,15 +58,13 @@ def open_board(spec: BoardSpec) -> Board:
     """The board of a run, by its transport."""
     from harness.models.resolve import prepare_model
 
-    if spec.transport != "local":
-        raise SpecError(
-            f"board {spec.name!r} has the transport {spec.transport!r}, which this version does not have",
-            hint="use `transport: local`",
-        )
-
     def models(run: RunSpec) -> Any:
         return prepare_model(run.model)
 
+    if spec.transport == "ssh":
+        from harness.boards.ssh.board import SshBoard
+
+        return SshBoard(spec, models)
     return LocalBoard(spec.name, models, python=spec.python)
 
 
