@@ -19,7 +19,7 @@ from harness.boards.local import LocalBoard
 from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
-from harness.core.errors import BenchError, SpecError
+from harness.core.errors import BenchError
 from harness.core.ports import AgentSession, Board, MeterRequest
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import RealClock

@@ -32,7 +32,10 @@ def board_directory(spec: BoardSpec, home: str) -> str:
 
 
 class SshBoard(TransportBoard):
-    """Board and LeasedBoard over SSH. `config`: ssh_config to read in place of the user's. SpecError without address."""
+    """Board and LeasedBoard over SSH.
+
+    `config`: ssh_config to read in place of the user's. SpecError without an address.
+    """
 
     def __init__(
         self, spec: BoardSpec, models: Callable[[RunSpec], PreparedModel], *, config: Path | None = None
