@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.rapl import codec
-from drivers.rapl.acquisition import UPDATE_NS, Acquisition, column_name
+from drivers.rapl.acquisition import Acquisition
+from drivers.rapl.readings import UPDATE_NS, column_name
 from drivers.rapl.zones import Counter, open_counters
 from harness.core.clock import HOST
 from harness.core.errors import DeviceError, SpecError

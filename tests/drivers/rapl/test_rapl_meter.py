@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.rapl.acquisition import column_name
 from drivers.rapl.meter import open_meter
+from drivers.rapl.readings import column_name
 from drivers.simulated.powercap import PowercapTree
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest, PolledMeter, StreamingMeter

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drivers.rapl.acquisition import SLOW_PASS_NS
 from drivers.rapl.meter import open_meter
+from drivers.rapl.readings import SLOW_PASS_NS
 from drivers.simulated.powercap import simulator
 from harness.core.ports import MeterRequest
 from harness.core.trace import Block, join_blocks

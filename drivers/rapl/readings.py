@@ -1,0 +1,153 @@
+"""What counts as a reading of RAPL counters, and what becomes a gap: judged alike whoever read the files.
+
+A counter goes on counting while a read fails: that is a gap in the readings, and its difference still
+counts. It does not survive a wrap that nobody saw, nor a zone that went away or started anew: these would
+turn into joules that look right, so the reason of their gap begins with `reset:` and nothing is taken from it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from drivers.rapl import codec
+from drivers.rapl.zones import Counter
+from harness.core.clock import Int64Array
+from harness.core.trace import Block, CalibrationPiece, Gap
+from harness.core.waiting import NS_PER_S
+
+J_PER_UJ = 1e-6
+UPDATE_NS = 1_000_000
+"""The hardware renews its counters about every millisecond (AMD: 1 ms; Intel: about 1 ms, with jitter)."""
+
+SLOW_PASS_NS = UPDATE_NS  # a pass longer than the counters' own period was interrupted: its stamp says too little
+PASS_TRIES = 3
+LOST_COUNT = "reset: "
+"""How the reason of a gap begins across which the counter's difference is no energy (it may have started anew)."""
+GONE = (errno.ENODEV, errno.ENOENT, errno.EBADF)
+
+
+def column_name(channel: str) -> str:
+    """Raw column (uJ, int64) of a channel."""
+    return f"{channel}:energy_uj"
+
+
+class Readings:
+    """Passes over `counters` in order of time, good and failed ones, turned into blocks.
+
+    `begin_ns`: when acquisition began; what is missing before the first reading is a gap from there.
+    """
+
+    def __init__(self, counters: Sequence[Counter], *, max_power_w: float, begin_ns: int) -> None:
+        self._moduli = [counter.modulus for counter in counters]
+        self._names = [counter.zone.channel for counter in counters]
+        self._unchanged = [f"unchanged:{name}" for name in self._names]
+        # More than a zone can have gained in one nanosecond, and what granularity and update time add to that.
+        self._uj_per_ns = max_power_w * 1e6 / NS_PER_S
+        self._slack_uj = [2 * codec.unit_uj(c.range_uj) + 2 * UPDATE_NS * self._uj_per_ns for c in counters]
+        self._longest_ns = min(self._moduli) / self._uj_per_ns
+        self._edge_ns = begin_ns  # the last reading, or the start
+        self._last_uj: list[int] | None = None
+        self._lost = 0  # failed passes since the last reading, and why the first of them failed
+        self._lost_reason = ""
+        self._gone = ""  # a channel whose device went away meanwhile
+        self._calibrated = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._t_ns: list[int] = []
+        self._rows_uj: list[list[int]] = []
+        self._gaps: list[Gap] = []
+        self._counts: dict[str, int] = {}
+
+    def count(self, name: str, more: int = 1) -> None:
+        self._counts[name] = self._counts.get(name, 0) + more
+
+    def add(self, t_ns: int, values_uj: list[int]) -> None:
+        """A pass in which every counter answered, stamped `t_ns`: a row, unless a value is beyond its range."""
+        for name, value, modulus in zip(self._names, values_uj, self._moduli, strict=True):
+            if value >= modulus:
+                self.lose(f"{name}: reads {value} uJ, beyond its range")
+                return
+        if self._last_uj is None:
+            if self._lost:
+                self._gap(t_ns, self._lost, self._lost_reason)
+        elif t_ns <= self._edge_ns:
+            return  # asked twice at one time: nothing new
+        else:
+            self._judge(t_ns, values_uj, self._last_uj)
+        self._lost, self._gone = 0, ""
+        self._edge_ns, self._last_uj = t_ns, values_uj
+        self._t_ns.append(t_ns)
+        self._rows_uj.append(values_uj)
+
+    def lose(self, why: str, *, gone: str = "") -> None:
+        """A pass that failed, and why; `gone`: the channel whose device went away."""
+        if not self._lost:
+            self._lost_reason = why
+        self._lost += 1
+        self._gone = gone or self._gone
+        self.count("failed_passes")
+
+    def take(self) -> Block | None:
+        """The rows since the last call, or None; gaps and counts wait for the row that ends them."""
+        return self._block() if self._t_ns else None
+
+    def finish(self, end_ns: int) -> Block | None:
+        """The rest; a gap that is still open ends at `end_ns`."""
+        if self._lost:
+            self._gap(end_ns, self._lost, self._lost_reason)
+            self._lost = 0
+        return self._block() if self._t_ns or self._gaps or self._counts else None
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _judge(self, t_ns: int, values: list[int], last: list[int]) -> None:
+        """Notes a gap between the last reading and this one if passes failed, or if the count was lost."""
+        untrusted = self._untrusted(t_ns - self._edge_ns, values, last)
+        if untrusted:
+            self._gap(t_ns, self._lost or -1, f"{LOST_COUNT}{untrusted}")
+        elif self._lost:
+            self._gap(t_ns, self._lost, self._lost_reason)
+
+    def _untrusted(self, elapsed_ns: int, values: list[int], last: list[int]) -> str:
+        """Why the difference to the last reading is not the energy used since, or an empty text."""
+        most_uj = elapsed_ns * self._uj_per_ns
+        jump = ""
+        for k, name in enumerate(self._names):
+            gained_uj = (values[k] - last[k]) % self._moduli[k]
+            if gained_uj == 0:
+                self.count(self._unchanged[k])
+            elif gained_uj > most_uj + self._slack_uj[k]:
+                self.count(f"jumps:{name}")
+                jump = jump or f"{name} went from {last[k]} to {values[k]} uJ, more than can have been drawn"
+        if self._gone:
+            return f"{self._gone} was gone and may have started anew"
+        if elapsed_ns >= self._longest_ns:
+            return f"not read for {elapsed_ns / NS_PER_S:.1f} s, a counter may have wrapped more than once"
+        return jump
+
+    def _gap(self, end_ns: int, lost: int, why: str) -> None:
+        if end_ns > self._edge_ns:
+            self._gaps.append(Gap(self._edge_ns, end_ns, lost, why))
+
+    def _block(self) -> Block:
+        block = Block(
+            t_ns=np.array(self._t_ns, np.int64),
+            columns=self._columns(),
+            calibration=() if self._calibrated else self._calibration(),
+            gaps=tuple(self._gaps),
+            counts=dict(self._counts),
+        )
+        self._calibrated = True
+        self._clear()
+        return block
+
+    def _columns(self) -> Mapping[str, Int64Array]:
+        table = np.array(self._rows_uj, np.int64).reshape(len(self._rows_uj), len(self._names))
+        return {column_name(name): np.ascontiguousarray(table[:, k]) for k, name in enumerate(self._names)}
+
+    def _calibration(self) -> tuple[CalibrationPiece, ...]:
+        return tuple(CalibrationPiece(0, column_name(name), 0, J_PER_UJ, 0.0) for name in self._names)
