@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.boards.host_state import HostState
+from harness.boards.board_state import BoardState
 from harness.boards.remote_agent import AgentHost
 from harness.core.clock import board_clock
 from harness.core.ports import AgentSession, CheckItem, Sampler, SamplerPlan, Transport
@@ -26,7 +26,7 @@ class TransportBoard:
         transport: Transport,
         *,
         open_agents: Callable[[], AgentHost],
-        open_state: Callable[[], HostState],
+        open_state: Callable[[], BoardState],
     ) -> None:
         self._name, self.transport = name, transport
         self._open_agents, self._open_state = open_agents, open_state
@@ -36,7 +36,7 @@ class TransportBoard:
         return self._open_agents()
 
     @functools.cached_property
-    def board_state(self) -> HostState:
+    def board_state(self) -> BoardState:
         return self._open_state()
 
     @property

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.boards.board import TransportBoard
-from harness.boards.host_state import HostState
+from harness.boards.board_state import BoardState
+from harness.boards.files import LocalFiles
 from harness.boards.remote_agent import AgentHost
 from harness.core.errors import DeviceError, TransientError
 from harness.core.ports import Completed, LineStream
@@ -156,8 +157,8 @@ class LocalBoard(TransportBoard):
     """This machine as a board.
 
     `models` turns a RunSpec into prepared files (harness.models.prepare_model in production);
-    `directory`: where agents, their results and deployed files live; `root`: prefix of /sys and /proc for
-    the board's state (tests give a fake tree); `python`: interpreter of the agent, default this one;
+    `directory`: where agents, their results and deployed files live; `root`: prefix of all small files of the
+    board's state (tests give a fake tree); `python`: interpreter of the agent, default this one;
     `save_optimised`: keep the graph that the runtime executes (BoardSession.optimised_model).
     """
 
@@ -177,5 +178,5 @@ class LocalBoard(TransportBoard):
         agents = AgentHost(
             transport, str(folder), models, board=name, python=python or sys.executable, save_optimised=save_optimised
         )
-        state = HostState(root, journal=folder / "restore.json")
+        state = BoardState(LocalFiles(root), journal_path=str(folder.absolute() / "restore.json"), board=name)
         super().__init__(name, transport, open_agents=lambda: agents, open_state=lambda: state)

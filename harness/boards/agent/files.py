@@ -17,7 +17,7 @@ from .basics import AgentError, answer
 
 LARGEST = 1 << 20
 ASKED = "agent:"
-FIRMWARE = "/sys/devices/platform/soc/soc:firmware/get_throttled"
+FIRMWARE = "/sys/devices/platform/soc*/*firmware/get_throttled"  # soc:firmware; a Pi 5 has the address in it
 VCGENCMD = ("/usr/bin/vcgencmd", "/opt/vc/bin/vcgencmd")
 
 
@@ -121,7 +121,7 @@ def _refused(pattern, root):
 def _vcgencmd(root):
     """What the firmware of a Raspberry Pi says, where the kernel does not show it as a file."""
     prefix = root.rstrip("/")
-    if os.path.exists(prefix + FIRMWARE):
+    if glob.glob(glob.escape(prefix) + FIRMWARE):
         return None
     for program in VCGENCMD:
         if os.access(prefix + program, os.X_OK):
