@@ -129,5 +129,17 @@ def forecast(specs: Sequence[RunSpec], past: Iterable[PastRun] = ()) -> Forecast
     )
 
 
+def in_parallel(lanes: Sequence[Forecast]) -> Forecast:
+    """Of lanes that are measured at once: as long as the longest, in each of the three cases."""
+    if not lanes:
+        return forecast(())
+    return Forecast(
+        max(lane.low_s for lane in lanes),
+        max(lane.expected_s for lane in lanes),
+        max(lane.high_s for lane in lanes),
+        max(lanes, key=lambda lane: lane.expected_s).basis,
+    )
+
+
 def _counted(count: int, which: str) -> str:
     return f"{count} run{'s' if count > 1 else ''} {which}"

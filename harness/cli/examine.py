@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli import compose
-from harness.cli.look import print_json, roots_of
+from harness.cli.look import roots_of
+from harness.cli.results import print_json
 from harness.core.errors import SpecError
 from harness.store.find import RunStatus, find_run, list_runs
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from analysis.figures import prefix_of, with_u
 
@@ -22,6 +24,15 @@ def engineering(value: float, unit: str, *, digits: int = 4) -> str:
     scaled = value / factor
     places = max(0, digits - 1 - math.floor(math.log10(abs(scaled))))
     return f"{scaled:.{places}f} {prefix}{unit}"
+
+
+def headline(result: dict[str, Any]) -> str:
+    """Energy per inference with the half-width of its 95 % interval."""
+    return with_uncertainty(result["energy_per_inference_j"], half_width(result["interval_95_j"]), "J")
+
+
+def half_width(interval: Sequence[float]) -> float:
+    return (interval[1] - interval[0]) / 2
 
 
 def duration(seconds: float) -> str:

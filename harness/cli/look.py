@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from harness.cli.format import duration, engineering, percent, with_uncertainty
+from harness.bench.quarantine import campaigns_below, read_notes
+from harness.cli.format import engineering, half_width, headline, percent, with_uncertainty
+from harness.cli.results import console, print_json, print_quarantine, print_results, stored_result
 from harness.core.errors import SpecError
 from harness.store.find import RunEntry, RunStatus, default_roots, find_run, list_runs
 from harness.store.run_reader import RunReader
 
-RESULT = "result.json"
-WIDE = 110  # columns of a terminal that show the whole table
-
-
-def print_json(data: Any) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(data, indent=2, allow_nan=False))
-
 
 def roots_of(root: Path | None) -> Sequence[Path]:
     return (root,) if root is not None else default_roots()
-
-
-def stored_result(run: Path) -> dict[str, Any]:
-    """The derived result of a run; analyses it first if it was not yet."""
-    path = run / "derived" / RESULT
-    if not path.exists():
-        from analysis.derive import derive
-
-        derive(run)
-    result: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return result
 
 
 def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
@@ -57,7 +36,7 @@ def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
         out.print(f"  [bold red]INVALID[/]: {result['reason']}")
     else:
         out.print(f"  [bold]{headline(result)}[/]  (95 % interval, u = {engineering(result['u_j'], 'J', digits=2)})")
-        gross = with_uncertainty(result["gross_energy_per_inference_j"], _half(result["gross_interval_95_j"]), "J")
+        gross = with_uncertainty(result["gross_energy_per_inference_j"], half_width(result["gross_interval_95_j"]), "J")
         out.print(f"  gross {gross}; gap {engineering(result['gap_energy_per_inference_j'], 'J', digits=3)}")
     if result["standby_w"] is not None and result["standby_u_w"] is not None:
         out.print(
@@ -70,15 +49,6 @@ def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
     if result["budget"] and result["status"] == "valid":
         out.print(_budget_table(result))
     out.print(f"  picture: {run / 'derived' / 'trace.png'}")
-
-
-def headline(result: dict[str, Any]) -> str:
-    """Energy per inference with the half-width of its 95 % interval."""
-    return with_uncertainty(result["energy_per_inference_j"], _half(result["interval_95_j"]), "J")
-
-
-def _half(interval: Sequence[float]) -> float:
-    return (interval[1] - interval[0]) / 2
 
 
 def _budget_table(result: dict[str, Any]) -> Table:
@@ -103,69 +73,18 @@ def show_all(*, root: Path | None, as_json: bool) -> None:
             ]
         )
         return
-    if not rows:
+    campaigns = campaigns_below(roots_of(root))
+    if not rows and not any(read_notes(campaign) for campaign in campaigns):
         raise SpecError(
             f"no runs under {', '.join(map(str, roots_of(root)))}", hint="measure: joulebench run --sim runs/demo.yaml"
         )
-    print_results(rows)
+    if rows:
+        print_results(rows)
+    print_quarantine(campaigns)
 
 
 def _result_or_none(entry: RunEntry) -> dict[str, Any] | None:
     return stored_result(entry.path) if entry.status is RunStatus.FINISHED else None
-
-
-def results_table(rows: Sequence[tuple[RunEntry, dict[str, Any] | None]], *, wide: bool) -> Table:
-    """One row a run: energy with its interval, standby, and if `wide` gross energy and what limits the certainty."""
-    title = "dynamic energy of one inference, above standby; ± is half the 95 % interval"
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    columns = {"model": "left", "batch": "right", "energy": "right", "gross": "right", "standby": "right",
-               "n": "right", "limited by": "left", "data": "left", "id": "left"}  # fmt: skip
-    if not wide:
-        del columns["gross"], columns["limited by"]
-    for column, justify in columns.items():
-        table.add_column(column, justify=justify, no_wrap=column != "limited by")  # type: ignore[arg-type]
-    for entry, result in rows:
-        cells = _cells(entry, result)
-        table.add_row(*(cells.get(column, "") for column in columns))
-    return table
-
-
-def _cells(entry: RunEntry, result: dict[str, Any] | None) -> dict[str, str]:
-    model, batch, digest = _parts(entry.run_id)
-    cells = {"model": model, "batch": batch, "id": digest}
-    if result is None:
-        return {**cells, "energy": f"[yellow]{entry.status}[/]", "limited by": _short(entry.reason or "")}
-    cells |= {"n": str(result["n"]), "data": "[magenta]simulated[/]" if result["simulated"] else "measured"}
-    if result["status"] != "valid":
-        return {**cells, "energy": f"[red]invalid: {result['reason']}[/]"}
-    largest = max(result["budget"], key=lambda p: p["u_j"])
-    return {
-        **cells,
-        "energy": f"[bold]{headline(result)}[/]",
-        "gross": engineering(result["gross_energy_per_inference_j"], "J", digits=3),
-        "standby": engineering(result["standby_w"], "W", digits=3),
-        "limited by": f"{largest['name']} ({percent(largest['share'])})",
-    }
-
-
-def print_results(rows: Sequence[tuple[RunEntry, dict[str, Any] | None]]) -> None:
-    out = console()
-    out.print(results_table(rows, wide=out.width >= WIDE))
-
-
-def _parts(run_id: str) -> tuple[str, str, str]:
-    """`<model>-b<batch>-r<repetition>-<hash>` -> model, batch, beginning of the hash (enough for `show`)."""
-    model, batch, _, digest = run_id.rsplit("-", 3)
-    return model, batch.removeprefix("b"), digest[:8]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 48 else text[:47] + "…"
-
-
-def console() -> Console:
-    """Standard output; wide enough for a table where there is no terminal to ask."""
-    return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
 def analyse_runs(selectors: Sequence[str], *, check: bool, root: Path | None, as_json: bool) -> None:
@@ -240,14 +159,3 @@ def list_meters(*, as_json: bool) -> None:
     for row in rows:
         table.add_row(row["driver"], row["found"], row["package"], "yes" if row["simulator"] else "no")
     console().print(table)
-
-
-def plan_table(rows: Sequence[tuple[str, str, float, float]], total_s: tuple[float, float]) -> Table:
-    """Rows: run id, state, expected seconds low and high."""
-    title = f"{len(rows)} runs, {duration(total_s[0])} to {duration(total_s[1])} still to measure"
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for column in ("run", "state", "expected"):
-        table.add_column(column, overflow="fold")
-    for run_id, state, low_s, high_s in rows:
-        table.add_row(run_id, state, f"{duration(low_s)} to {duration(high_s)}")
-    return table

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.config.bench import load_bench
+from harness.config.bench import Bench, load_bench
 from harness.config.complain import did_you_mean, validated
 from harness.config.lookup import config_dirs, find_config
 from harness.config.profiles import PROFILES
 from harness.config.schema import CampaignFile, ProtocolSection, RuntimeSection
 from harness.config.yaml_lines import Document, load_yaml
-from harness.core.spec import ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
+from harness.core.spec import BoardSpec, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
 
 
 class ResolveModel(Protocol):
@@ -66,8 +66,7 @@ def resolve_campaign(
     dirs = config_dirs(configs, start=path.resolve().parent)
     protocol = resolve_protocol(document, file.protocol)
     runtimes = [_runtime(document, section, index) for index, section in enumerate(file.runtime)]
-    with document.blame(("bench",)):
-        bench = load_bench(find_config("benches", file.bench, dirs, beside=path.parent), dirs)
+    benches = _benches(document, file, dirs, path)
     specs = []
     for (index, section), batch, runtime in itertools.product(enumerate(file.models), file.batch, runtimes):
         at = document.nearest(("models", index))
@@ -76,7 +75,7 @@ def resolve_campaign(
                 section.model, batch, section.axes, file.seed, path.resolve().parent,
                 inputs_npz=section.inputs, runtime=runtime.name,
             )  # fmt: skip
-        for repetition in range(file.repetitions):
+        for bench, repetition in itertools.product(benches, range(file.repetitions)):
             specs.append(
                 RunSpec(
                     campaign=campaign.name,
@@ -94,6 +93,35 @@ def resolve_campaign(
             )
     _refuse_duplicates(document, file, specs)
     return tuple(specs)
+
+
+def _benches(document: Document, file: CampaignFile, dirs: Sequence[Path], path: Path) -> list[Bench]:
+    """The benches in the file's order. Names must tell them, and their boards, apart: runs carry names only."""
+    benches: list[Bench] = []
+    for index, name in enumerate(file.bench):
+        at = document.nearest(("bench", index))
+        with document.blame(at):
+            bench = load_bench(find_config("benches", name, dirs, beside=path.parent), dirs)
+        for other in benches:
+            if other.name == bench.name:
+                raise document.error(
+                    f"the bench {bench.name!r} is named twice",
+                    at,
+                    hint="leave one out; to measure more often use `repetitions`; two benches need two file names",
+                )
+            if other.board.name == bench.board.name and _place(other.board) != _place(bench.board):
+                raise document.error(
+                    f"the benches {other.name!r} and {bench.name!r} have two different boards called "
+                    f"{bench.board.name!r}",
+                    at,
+                    hint="rename one of the two board files",
+                )
+        benches.append(bench)
+    return benches
+
+
+def _place(board: BoardSpec) -> tuple[str, str | None, str | None]:
+    return board.transport, board.address, board.directory
 
 
 def resolve_protocol(document: Document, section: ProtocolSection) -> ProtocolSpec:

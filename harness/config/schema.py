@@ -92,9 +92,9 @@ def _protocol_section(value: Any) -> Any:
 
 
 class CampaignFile(Section):
-    """The request: models x batch sizes x runtimes on one bench, under one protocol, repeated."""
+    """The request: models x batch sizes x runtimes on one bench or several, under one protocol, repeated."""
 
-    bench: Text
+    bench: Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(_listed)]
     models: Annotated[
         tuple[Annotated[ModelSection, BeforeValidator(_model_section)], ...],
         Field(min_length=1),

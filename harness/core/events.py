@@ -21,7 +21,10 @@ class EventStream:
     listeners: list[Listener] = field(default_factory=list)
 
     def emit(self, name: str, **fields: Any) -> None:
-        event: Event = {"event": name, "unix_s": time.time(), **fields}
+        self.relay({"event": name, "unix_s": time.time(), **fields})
+
+    def relay(self, event: Event) -> None:
+        """Hand on an event of another stream (another process) as it is."""
         for listener in list(self.listeners):
             listener(event)
 

@@ -13,12 +13,11 @@ import pytest
 from analysis.judge import PowerJudge
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
-from harness.bench.campaign import MAX_TRIES, run_campaign, worst_error
 from harness.bench.program import start_program
 from harness.bench.recorder import check_total
 from harness.bench.runner import execute_run
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
-from harness.core.events import Event, EventStream
+from harness.core.events import EventStream
 from harness.core.ports import AgentSession, Board, Meter
 from harness.core.spec import ProtocolSpec, RunSpec
 from harness.core.timeline import Phase
@@ -157,36 +156,6 @@ def test_a_channel_that_the_meter_lacks_is_named_before_anything_is_measured(tmp
     wrong = replace(spec, meters=(replace(spec.meters[0], rails=(("aux", "board"),)),))
     with pytest.raises(SpecError, match=r"aux.*does not have"):
         measure(tmp_path, wrong)
-
-
-def test_the_campaign_retries_what_may_pass_and_stops_at_a_broken_bench(tmp_path: Path) -> None:
-    specs = [replace(short_spec(), repetition=k) for k in range(3)]
-    tries: list[str] = []
-    log: list[Event] = []
-
-    def flaky(spec: RunSpec) -> Path:
-        tries.append(spec.run_id)
-        if tries.count(spec.run_id) < MAX_TRIES:
-            raise TransientError("once more")
-        return measure(tmp_path, spec)
-
-    done: list[Path] = []
-    outcomes = run_campaign(
-        specs[:1], root=tmp_path, measure=flaky, after_run=done.append, events=EventStream([log.append])
-    )
-    assert [o.status for o in outcomes] == ["measured"]
-    assert len(tries) == MAX_TRIES
-    assert done == [tmp_path / specs[0].run_id]
-
-    def broken(spec: RunSpec) -> Path:
-        raise DeviceError(f"no meter for {spec.run_id}")
-
-    outcomes = run_campaign(specs, root=tmp_path, measure=broken, after_run=done.append, events=EventStream())
-    assert [o.status for o in outcomes] == ["already finished", "failed"]  # the third is not even tried
-    error = worst_error(outcomes)
-    assert error is not None
-    assert error.exit_code == 3
-    assert len(done) == 1
 
 
 def test_n_inferences_are_shared_by_the_starts_and_rounded_up() -> None:

@@ -58,6 +58,33 @@ def test_grid_of_models_batches_and_runtimes(lab: Any) -> None:
     assert len({s.run_id for s in specs}) == 8
 
 
+def second_bench(lab: Any, base_files: dict[str, str], board: str = "transport: ssh\naddress: pi@two\n") -> None:
+    lab.file("boards/two.yaml", board)
+    lab.file("benches/other.yaml", base_files["benches/lab.yaml"].replace("board: bench-pc", "board: two"))
+
+
+def test_several_benches_are_one_more_factor_and_change_no_identity(lab: Any, base_files: dict[str, str]) -> None:
+    second_bench(lab, base_files)
+    alone = lab.resolve("bench: lab\nmodels: [zoo:a, zoo:b]\nrepetitions: 2\n")
+    assert lab.resolve("bench: [lab]\nmodels: [zoo:a, zoo:b]\nrepetitions: 2\n") == alone
+    both = lab.resolve("bench: [lab, other]\nmodels: [zoo:a, zoo:b]\nrepetitions: 2\n")
+    assert [s.canonical() for s in both if s.bench == "lab"] == [s.canonical() for s in alone]
+    assert [(s.model.name, s.repetition) for s in both if s.bench == "other"] == [
+        (s.model.name, s.repetition) for s in alone
+    ]
+    assert {s.board.name for s in both} == {"bench-pc", "two"}
+    assert len({s.run_id for s in both}) == 8
+
+
+def test_two_boards_of_one_name_are_refused(lab: Any, base_files: dict[str, str], tmp_path: Path) -> None:
+    second_bench(lab, base_files)
+    far = lab.file("elsewhere/two.yaml", "transport: ssh\naddress: pi@three\n")
+    lab.file("benches/third.yaml", base_files["benches/lab.yaml"].replace("board: bench-pc", f"board: {far}"))
+    refusal = lab.refusal("bench:\n  - other\n  - third\nmodels: [zoo:a]\n")
+    assert "two different boards called 'two'" in refusal.message
+    assert refusal.line == 3
+
+
 def test_fields_of_a_profile_are_overridden_one_by_one(lab: Any) -> None:
     (spec,) = lab.resolve(
         "bench: lab\nmodels: [zoo:a]\nprotocol: {profile: standard, gap: dithered, gap_max_s: 0.01, standby_s: 30}\n"

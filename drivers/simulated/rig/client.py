@@ -41,9 +41,10 @@ def default_parent() -> Path:
 class SimulatedBench:
     """A live simulated bench. While this object holds its connection, the bench does not end by itself."""
 
-    def __init__(self, folder: Path, link: socket.socket, *, started: bool) -> None:
+    def __init__(self, folder: Path, link: socket.socket, *, started: bool, share: tuple[int, int] = (0, 1)) -> None:
         self.folder = folder
         self.started = started
+        self._share = share
         self._link = link
         self._stream = link.makefile("rw", encoding="utf-8")
 
@@ -56,10 +57,14 @@ class SimulatedBench:
         world: str | Path | None = None,
         seed: int = 1,
         idle_exit_s: float = 900.0,
+        name: str | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> SimulatedBench:
         """The bench of this world and these meters below `parent`: the one that lives, or a new one.
 
         `world`: a world file or the name of a shipped one (None: default). `started` says whether it is new.
+        `name` tells benches of equal meters apart where several are used at once: each is another draw of the
+        world. `share`: its board's part k of n of this machine's CPUs.
         Raises SpecError for a wrong world, a meter that is not simulated or a path that is too long, and
         DeviceError with the end of the bench's log if it does not come up.
         """
@@ -71,7 +76,9 @@ class SimulatedBench:
                     hint=f"with --sim use {', '.join(sorted(MAKERS))}",
                 )
         rows = [dataclasses.asdict(b) for b in meters]
-        text = json.dumps([draw(seed, ranges).digest, rows], sort_keys=True)
+        if name is not None:
+            seed = (seed + int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)) % 2**63
+        text = json.dumps([draw(seed, ranges).digest, rows, *([name] if name is not None else [])], sort_keys=True)
         parent = default_parent() if parent is None else parent
         folder = parent / f"{ranges.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         _require_short(folder, [b.name for b in meters])
@@ -81,7 +88,7 @@ class SimulatedBench:
             path = "default" if world is None else str(Path(world).resolve()) if Path(world).exists() else str(world)
             process = _start(folder, path, seed, rows, idle_exit_s)
             link = _wait_for(folder, process)
-        return cls(folder, link, started=started)
+        return cls(folder, link, started=started, share=share)
 
     @property
     def marker_pin(self) -> Path:
@@ -90,8 +97,13 @@ class SimulatedBench:
 
     @property
     def board_cpus(self) -> tuple[int, ...]:
-        """The CPUs left to the board's agents: all but the bench's own, or () where there is only one."""
-        return tuple(sorted(os.sched_getaffinity(0) - {bench_cpu()}))
+        """The CPUs left to the board's agents: all but the benches' own, or () where there is only one.
+
+        Of several boards on this machine each has its part, if there are enough; else they share them all.
+        """
+        cpus = tuple(sorted(os.sched_getaffinity(0) - {bench_cpu()}))
+        k, n = self._share
+        return cpus if len(cpus) < n else cpus[k * len(cpus) // n : (k + 1) * len(cpus) // n]
 
     @property
     def truth_folder(self) -> Path:
