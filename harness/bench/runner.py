@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.bench.cool_down import cool_down
 from harness.bench.program import standby_program, start_program
 from harness.bench.recorder import Opener, Recorder, open_recorder
 from harness.core.errors import BenchError
@@ -95,6 +96,7 @@ class _Run:
 
     def measure(self, meters: Sequence[tuple[MeterBinding, Opener]]) -> None:
         self._clear_the_bench()
+        cool_down(self.board, self.spec.board, self.clock, self.events)
         before = self.board.state()
         configured = self.board.configure(self.spec)
         try:
