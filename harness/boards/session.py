@@ -25,6 +25,7 @@ from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 PROTOCOL_VERSION = 2
 LOAD_S = 600.0
 SLACK_S = 60.0
+AFTER_S = 0.05  # a program begins when the last packets about it have come and gone
 DARK_AFTER_S = 1.0  # a dark program begins so long after the link is told to close
 DARK_MARGIN_S = 1.5  # a dark link is opened again this long after the program should be over ...
 DARK_MARGIN = {"timed": 0.02, "counted": 0.5}  # ... and this share of what it should take
@@ -102,11 +103,11 @@ class BoardSession:
     def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline:
         steps = [dict(asdict(step), phase=str(step.phase)) for step in program]
         self._jobs += 1
-        job = {"job": "perform", "steps": steps, "seed": seed, "after_s": DARK_AFTER_S if self._cut else 0.0}
-        expected_s = self._expected_s(program)
+        job = {"job": "perform", "steps": steps, "seed": seed, "after_s": DARK_AFTER_S if self._cut else AFTER_S}
+        expected_s = sum(map(self._step_s, program))
         reply = self._job(
             f"perform-{start}-{self._jobs}", job, 3.0 * expected_s + SLACK_S, quiet_s=expected_s,
-            dark_s=self._dark_s(program, expected_s) if self._cut else None,
+            dark_s=self._dark_s(program) if self._cut else None,
         )  # fmt: skip
         self._account(program, reply)
         data = self._link.fetch(reply["file"], reply["sha256"])
@@ -155,11 +156,13 @@ class BoardSession:
             quiet_s = 0.0
         return self._link.request("wait", timeout_s=limit_s, quiet_s=quiet_s, key=key, lease_s=limit_s + SLACK_S)
 
-    @staticmethod
-    def _dark_s(program: Sequence[Step], expected_s: float) -> float:
+    def _dark_s(self, program: Sequence[Step]) -> float:
         """How long the link stays cut; rather too long, since it is only time."""
-        counted = any(step.op == "infer" and step.count is not None for step in program)
-        return DARK_AFTER_S + DARK_MARGIN_S + expected_s * (1.0 + DARK_MARGIN["counted" if counted else "timed"])
+
+        def margin(step: Step) -> float:
+            return DARK_MARGIN["counted" if step.op == "infer" and step.count is not None else "timed"]
+
+        return DARK_AFTER_S + DARK_MARGIN_S + sum(self._step_s(step) * (1.0 + margin(step)) for step in program)
 
     def _account(self, program: Sequence[Step], reply: Mapping[str, Any]) -> None:
         """What the link did while the program ran. TransientError if a dark one was spoken to before its end."""
@@ -179,15 +182,13 @@ class BoardSession:
                 hint="run again; if it happens often the board throttles: give the protocol measure_s, not inferences",
             )
 
-    def _expected_s(self, program: Sequence[Step]) -> float:
-        def one(step: Step) -> float:
-            if step.op == "marker":
-                return len(step.bits) * step.chip_s
-            if step.op == "infer" and step.count is not None:
-                return step.count * (self._period_s + step.pause_max_s)
-            return step.seconds + self._period_s
-
-        return sum(one(step) for step in program)
+    def _step_s(self, step: Step) -> float:
+        """How long a step should take."""
+        if step.op == "marker":
+            return len(step.bits) * step.chip_s
+        if step.op == "infer" and step.count is not None:
+            return step.count * (self._period_s + step.pause_max_s)
+        return step.seconds + self._period_s
 
     def _verify(self, rows: Int64Array, phases: Int64Array, count: int) -> None:
         if len(rows) != count or np.any(phases < 0):
