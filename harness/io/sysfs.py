@@ -1,8 +1,8 @@
 """Attribute files of sysfs under an injectable root, so that drivers run unchanged on a simulated tree.
 
 sysfs makes the value of an attribute afresh at every read from offset 0, so a file is opened once and
-read often. The three system calls go through `FileCalls`: a test (which usually runs as root and would
-never meet EACCES, nor EIO on an ordinary file) hands in its own.
+read often. The system calls go through `FileCalls`: a test (which usually runs as root and would never meet
+EACCES, nor EIO on an ordinary file) hands in its own, and a board's files come as a `Snapshot`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ MAX_ATTRIBUTE_BYTES = 4096  # the kernel gives an attribute one page
 class FileCalls(Protocol):
     """The system calls that reading an attribute takes; all raise OSError."""
 
+    def names(self, folder: str) -> list[str]: ...  # entries of a folder
+
     def open(self, path: str) -> int: ...
 
     def read(self, fd: int) -> bytes: ...  # the whole attribute, from its beginning
@@ -27,6 +29,9 @@ class FileCalls(Protocol):
 
 class SystemFiles:
     """FileCalls of the running kernel."""
+
+    def names(self, folder: str) -> list[str]:
+        return [entry.name for entry in Path(folder).iterdir()]
 
     def open(self, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -52,7 +57,7 @@ class Sysfs:
     def names(self, folder: str) -> list[str]:
         """Sorted entries of a folder; [] where there is no such folder. Raises other OSErrors."""
         try:
-            return sorted(entry.name for entry in (self.root / folder).iterdir())
+            return sorted(self.files.names(str(self.root / folder)))
         except (FileNotFoundError, NotADirectoryError):
             return []
 

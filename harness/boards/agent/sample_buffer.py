@@ -6,6 +6,7 @@ after a broken link gets the same bytes again.
 
 import array
 import collections
+import errno
 import sys
 import threading
 
@@ -21,7 +22,8 @@ class SampleBuffer:
     Whoever samples appends to `rows` and calls `pack` every BATCH_ROWS: an append costs next to nothing, while
     packing each row by itself, behind a sleep and with cold caches, took longer than reading the files.
     A chunk's bytes are, little-endian: int64 begins, int64 ends, int32 sizes (row by row; -errno for a failed
-    read), then the values one after another. Beyond `limit_bytes` further rows are counted in `lost` and dropped.
+    read), then the values one after another. Beyond `limit_bytes` further rows are counted in `lost` and dropped;
+    one row from the first to the last of them takes their place, with the errno that was among them, or ENOBUFS.
     """
 
     def __init__(self, width, limit_bytes):
@@ -32,6 +34,7 @@ class SampleBuffer:
         self._held = 0
         self._chunks = collections.OrderedDict()  # number -> (rows, bytes)
         self._number = 0
+        self._loss = None  # [begin, end, values] of what was dropped since there was room
         self._lock = threading.Lock()
         self._clear()
 
@@ -50,20 +53,38 @@ class SampleBuffer:
         del self.rows[:count]
         if self._held >= self._limit:
             self.lost += count
+            self._drop(rows)
             return
         self.packed += count
-        sizes, data = self._sizes, self._data
-        for begin, end, values in rows:
-            self._begins.append(begin)
-            self._ends.append(end)
-            for value in values:
-                if type(value) is int:
-                    sizes.append(-value)
-                else:
-                    sizes.append(len(value))
-                    data += value
-        if len(data) >= CHUNK_BYTES or len(self._begins) >= CHUNK_ROWS:
+        self._own_up()
+        for row in rows:
+            self._add(*row)
+        if len(self._data) >= CHUNK_BYTES or len(self._begins) >= CHUNK_ROWS:
             self._seal()
+
+    def _add(self, begin, end, values):
+        self._begins.append(begin)
+        self._ends.append(end)
+        for value in values:
+            if type(value) is int:
+                self._sizes.append(-value)
+            else:
+                self._sizes.append(len(value))
+                self._data += value
+
+    def _drop(self, rows):
+        for begin, end, values in rows:
+            if self._loss is None:
+                self._loss = [begin, end, [errno.ENOBUFS] * len(values)]
+            self._loss[1] = end
+            for k, value in enumerate(values):
+                if type(value) is int:
+                    self._loss[2][k] = value
+
+    def _own_up(self):
+        if self._loss is not None:
+            self._add(*self._loss)
+            self._loss = None
 
     def _seal(self):
         rows = len(self._begins)
@@ -83,6 +104,7 @@ class SampleBuffer:
         """All that was read so far lies in chunks; the number of the last one (0: none yet)."""
         with self._lock:
             self._pack()
+            self._own_up()
             self._seal()
             return self._number
 
