@@ -20,7 +20,7 @@ from harness.boards.board_state import BoardState
 from harness.boards.files import LocalFiles
 from harness.boards.remote_agent import AgentHost
 from harness.core.errors import DeviceError, TransientError
-from harness.core.ports import Completed, LineStream
+from harness.core.ports import BoardFiles, Completed, LineStream
 from harness.core.spec import RunSpec
 from harness.models.prepared import PreparedModel
 
@@ -180,3 +180,8 @@ class LocalBoard(TransportBoard):
         )
         state = BoardState(LocalFiles(root), journal_path=str(folder.absolute() / "restore.json"), board=name)
         super().__init__(name, transport, open_agents=lambda: agents, open_state=lambda: state)
+
+    @property
+    def files(self) -> BoardFiles:
+        """Small files of this machine, as its samplers see them."""
+        return LocalFiles()
