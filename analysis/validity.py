@@ -17,6 +17,7 @@ from analysis.lag import Lag
 from analysis.ranges import RangeShares
 from analysis.solve import Solution
 from analysis.standby import Standby
+from analysis.throttling import maybe_throttled, throttled_for_sure, undervoltage
 from analysis.windows import StartWindow
 from harness.core.result import InvalidReason
 from harness.core.timeline import Phase, Timeline
@@ -195,26 +196,10 @@ def problem_of_board(documents: Mapping[str, Any]) -> Problem | None:
             f"outputs differ from the host reference by {check.get('max_rel_error')} (relative), "
             f"tolerance {check.get('tolerance')}",
         )
-    state = documents.get("board_state")
-    if isinstance(state, Mapping):
-        before, after = _throttles(state.get("before")), _throttles(state.get("after"))
-        worse = [k for k, v in after.items() if v > before.get(k, 0.0 if isinstance(v, bool) else v)]
-        if worse:
-            return Problem(InvalidReason.THROTTLED, f"the board slowed itself down: {', '.join(sorted(worse))}")
+    worse = throttled_for_sure(documents.get("board_state"))
+    if worse:
+        return Problem(InvalidReason.THROTTLED, f"the board slowed itself down: {', '.join(worse)}")
     return None
-
-
-def _throttles(state: Any, prefix: str = "") -> dict[str, float]:
-    """Every number or truth value below a key that speaks of throttling."""
-    found: dict[str, float] = {}
-    if isinstance(state, Mapping):
-        for key, value in state.items():
-            name = f"{prefix}{key}"
-            if isinstance(value, bool | int | float) and "throttl" in name.lower():
-                found[name] = value
-            else:
-                found.update(_throttles(value, f"{name}."))
-    return found
 
 
 def _times_vary(solution: Solution) -> bool:
@@ -250,6 +235,8 @@ def flags_of(
             v > 0 for k, v in counts.items() if any(word in k for word in ("lost", "drop", "missing"))
         ),
         "inference_times_vary": _times_vary(solution),
+        "throttled": maybe_throttled(documents.get("board_state")),
+        "undervoltage": undervoltage(documents.get("board_state")),
         "standby_not_settled": any(
             isinstance(told := documents.get(name), Mapping) and told.get("ok") is False
             for name in ("settle_before", "settle_after")

@@ -88,22 +88,23 @@ def _temperature(state: State, board: BoardSpec | None) -> CheckItem:
 
 
 def _limits(state: State) -> Sequence[CheckItem]:
-    """Throttling and undervoltage: now is an error of the bench, since the start is a reason to restart the board."""
+    """Undervoltage now is a fault of the bench. Heat passes: the cool-down waits, and results say what happened."""
     limits = state["firmware_limits"] or {}
     now = [name for name, limit in limits.items() if limit["now"]]
+    since = [name for name, limit in limits.items() if limit["since_boot"] and name not in now]
     if state["undervoltage_alarm"] and "undervoltage" not in now:
         now.append("undervoltage")
-    since = [name for name, limit in limits.items() if limit["since_boot"] and name not in now]
-    if now:
-        supply = "use a stronger supply and a short, thick cable"
-        mend = supply if "undervoltage" in now else "let it cool down, or improve its cooling"
+    if "undervoltage" in now:
+        mend = "use a stronger supply and a short, thick cable"
         return (CheckItem("throttling", False, f"now: {', '.join(now)}", mend),)
+    if now:
+        mend = "let it cool down (cool_to_c in the board's entry waits for it), or improve its cooling"
+        return (CheckItem("throttling", True, f"now: {', '.join(now)}", mend),)
     if since:
         mend = "restart the board: flags that are set already cannot show what happens in a run"
         return (CheckItem("throttling", True, f"since its start: {', '.join(since)}", mend),)
-    if limits or state["undervoltage_alarm"] is not None or state["throttle_count"] is not None:
-        return (CheckItem("throttling", True, "none now"),)
-    return (CheckItem("throttling", True, "not available"),)
+    known = limits or state["undervoltage_alarm"] is not None or state["throttle_count"] is not None
+    return (CheckItem("throttling", True, "none now" if known else "not available"),)
 
 
 def _radio(state: State) -> Sequence[CheckItem]:

@@ -296,7 +296,8 @@ def test_check_says_whether_a_governor_could_be_set(make: Make, tree: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("said", "ok", "word"), [("50005", False, "stronger supply"), ("40004", False, "cool"), ("40000", True, "restart")]
+    ("said", "ok", "word"),
+    [("50005", False, "stronger supply"), ("40004", True, "cool_to_c"), ("40000", True, "restart")],
 )
 def test_check_warns_of_throttling(pi: Path, said: str, ok: bool, word: str) -> None:
     write(pi, "sys/devices/platform/soc/soc:firmware/get_throttled", said)
