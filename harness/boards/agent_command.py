@@ -24,7 +24,12 @@ class AgentCommand:
     def ask(self, *argv: str, timeout_s: float = COMMAND_S) -> dict[str, Any]:
         """The reply. Errors: what the agent refused, by its kind; DeviceError if it could not be run."""
         script = self._script if isinstance(self._script, str) else self._script()
-        done = self._transport.run([self._python, script, *argv], timeout_s=timeout_s)
+        try:
+            done = self._transport.run([self._python, script, *argv], timeout_s=timeout_s)
+        except DeviceError as error:
+            if "not found" not in error.message and "No such file" not in error.message:
+                raise
+            raise no_python(self.board, self._python) from error
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]  # a login shell may print, too
         try:
             reply: dict[str, Any] = json.loads(lines[-1])
@@ -38,3 +43,11 @@ class AgentCommand:
             kind = _KINDS.get(reply.get("kind", ""), DeviceError)
             raise kind(f"board {self.board}: {reply.get('error')}", hint=reply.get("hint", ""))
         return reply
+
+
+def no_python(board: str, python: str) -> DeviceError:
+    """The one error of a board on which agents cannot run at all."""
+    return DeviceError(
+        f"board {board} has no {python}, and its agent needs Python 3.6 or newer",
+        hint=f"install python3 there (Debian: sudo apt install python3), or set `python:` in the file of board {board}",
+    )
