@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -124,7 +125,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {"convnet": ConvNet, "mobilenet":
 def network(name: str, seed: int) -> nn.Module:
     """Network `name` in evaluation mode, all its weights drawn by `seed`."""
     made = NETWORKS[name]().eval()
-    branches = {f"{k}.steps.6.weight" for k, m in made.named_modules() if isinstance(m, InvertedResidual) and m.residual}
+    branches = {
+        f"{k}.steps.6.weight" for k, m in made.named_modules() if isinstance(m, InvertedResidual) and m.residual
+    }
     values = {}
     for key, old in made.state_dict().items():
         if key.endswith("num_batches_tracked"):
@@ -137,9 +140,7 @@ def network(name: str, seed: int) -> nn.Module:
     return made
 
 
-def _drawn(
-    rng: np.random.Generator, key: str, shape: tuple[int, ...]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _drawn(rng: np.random.Generator, key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     if key.endswith("running_var"):
         return rng.uniform(0.8, 1.25, shape)
     if key.endswith("weight") and len(shape) == 1:  # the gain of a normalisation
@@ -152,5 +153,6 @@ def _drawn(
         rows = rng.standard_normal((shape[0], fan_in))
         rows -= rows.mean(axis=1, keepdims=True)
         gain = 1.7 if len(shape) == 4 else 1.0
-        return (rows * gain / np.sqrt(fan_in)).reshape(shape)
+        rows *= gain / np.sqrt(fan_in)
+        return rows.reshape(shape)
     return 0.05 * rng.standard_normal(shape)

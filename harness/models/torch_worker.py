@@ -21,6 +21,7 @@ import torch
 
 from harness.boards.agent.basics import AgentError
 from harness.boards.agent.runtime_torch import exported_arguments, in_order, last_line, named_tensors, to_array
+from harness.models.prepared import Array
 from harness.models.torch_networks import network
 from harness.models.torch_zoo import OPSET, RANGES, SIGNATURES
 
@@ -90,7 +91,7 @@ def _bare(model: object, name: str) -> bytes:
     return data
 
 
-def outputs(model: Path, inputs: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+def outputs(model: Path, inputs: Path) -> dict[str, Array]:
     """The outputs of a TorchScript file or torch.export archive, run as it is on one thread."""
     with np.load(inputs, allow_pickle=False) as kept:
         given = {name: torch.from_numpy(kept[name].copy()) for name in kept.files}
