@@ -7,11 +7,12 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from harness.core.errors import SpecError
-from harness.core.ports import Meter, MeterRequest
+from harness.core.ports import Meter, MeterRequest, OnBoardMeter
 from harness.core.waiting import WaitClock
 
 METERS = "joulebench.meters"
 SIMULATORS = "joulebench.simulators"
+ON_BOARD = "joulebench.onboard"
 
 
 def registered(group: str) -> dict[str, EntryPoint]:
@@ -35,3 +36,14 @@ def open_meter(driver: str, request: MeterRequest, clock: WaitClock) -> Meter:
     """An unopened meter of the driver `driver`. Module-level, so that a child process can be handed it."""
     meter: Meter = load(METERS, driver)(request, clock=clock)
     return meter
+
+
+def open_on_board(driver: str, request: MeterRequest) -> OnBoardMeter:
+    """The host's half of a meter that is part of the board, made but not prepared."""
+    meter: OnBoardMeter = load(ON_BOARD, driver)(request)
+    return meter
+
+
+def is_sampled(driver: str, *, on_this_machine: bool) -> bool:
+    """Whether the board's sampler reads this meter: always if only that can, else where we cannot poll it ourselves."""
+    return driver in registered(ON_BOARD) and (not on_this_machine or driver not in registered(METERS))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from harness.core.clock import HOST, FloatArray, Int64Array
 from harness.core.trace import Block, CalibrationPiece, MeterInfo, join_blocks
+from harness.core.waiting import NS_PER_S
 
 BIN_NS = 20_000_000
+KEPT_BINS = 6000  # two minutes
 
 
 class LivePower:
@@ -59,3 +63,18 @@ def _binned(t_ns: Int64Array, power_w: FloatArray) -> tuple[Int64Array, FloatArr
     first = np.flatnonzero(np.diff(t_ns // BIN_NS, prepend=-1))
     count = np.diff(np.append(first, len(t_ns)))
     return t_ns[first + count - 1], np.add.reduceat(power_w, first) / count
+
+
+class RecentBins:
+    """The newest bins of power, up to two minutes."""
+
+    def __init__(self) -> None:
+        self._bins: deque[tuple[int, float]] = deque(maxlen=KEPT_BINS)
+
+    def add(self, t_ns: Int64Array, power_w: FloatArray) -> None:
+        self._bins.extend(zip(t_ns.tolist(), power_w.tolist(), strict=True))
+
+    def recent(self, seconds: float, now_ns: int) -> tuple[Int64Array, FloatArray]:
+        first_ns = now_ns - int(seconds * NS_PER_S)
+        rows = [row for row in self._bins if row[0] > first_ns]
+        return np.array([t for t, _ in rows], np.int64), np.array([p for _, p in rows], np.float64)

@@ -11,29 +11,29 @@ import multiprocessing
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from harness.bench.live_power import LivePower
+from harness.bench.board_recorder import BoardRecorder, OnBoardOpener
+from harness.bench.live_power import LivePower, RecentBins
+from harness.bench.rails import check_total, live_channel
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
-from harness.core.ports import Meter, PolledMeter
+from harness.core.ports import Board, Meter, PolledMeter
 from harness.core.spec import MeterBinding
 from harness.core.trace import Block, MeterInfo
 from harness.core.waiting import NS_PER_S, VirtualClock, WaitClock
 from harness.store.block_writer import BlockWriter
 
 Opener = Callable[[], Meter]
+AnyOpener = Opener | OnBoardOpener
 STEP_NS = 250_000_000
 VIRTUAL_STEP_NS = 100_000_000
-KEPT_BINS = 6000  # two minutes of 20 ms bins
 OPEN_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
+UNSPOKEN_S = 900.0
 
 
 class Recorder(Protocol):
@@ -56,53 +56,6 @@ class Recorder(Protocol):
     def close(self) -> None: ...
 
 
-def live_channel(binding: MeterBinding, info: MeterInfo) -> str:
-    """The channel the judge watches: the first one bound to a total rail; SpecError if there is none."""
-    for channel, rail in binding.rails:
-        if rail in binding.total_rails:
-            try:
-                return info.channel(channel).name
-            except KeyError as error:
-                raise SpecError(
-                    f"bench meter {binding.name!r} binds channel {channel!r}, which {info.model} {info.serial} "
-                    f"does not have; it has {[c.name for c in info.channels]}",
-                    hint="correct `rails` of this meter in the bench file",
-                ) from error
-    raise SpecError(
-        f"no rail of meter {binding.name!r} is declared in `total`", hint="declare the total in the bench file"
-    )
-
-
-def check_total(binding: MeterBinding, info: MeterInfo) -> None:
-    """SpecError if the declared total holds a channel and a part of it: that energy would count twice.
-
-    Drivers say so in `MeterInfo.details` as `part_of:<channel>`.
-    """
-    summed = {channel for channel, rail in binding.rails if rail in binding.total_rails}
-    for channel in sorted(summed):
-        whole = info.details.get(f"part_of:{channel}")
-        if whole in summed:
-            raise SpecError(
-                f"the total of meter {binding.name!r} holds {whole!r} and {channel!r}, which is a part of it",
-                hint=f"leave the rail of {channel!r} out of `total` in the bench file; it is still recorded",
-            )
-
-
-class _Kept:
-    """The newest bins of power."""
-
-    def __init__(self) -> None:
-        self._bins: deque[tuple[int, float]] = deque(maxlen=KEPT_BINS)
-
-    def add(self, t_ns: Int64Array, power_w: FloatArray) -> None:
-        self._bins.extend(zip(t_ns.tolist(), power_w.tolist(), strict=True))
-
-    def recent(self, seconds: float, now_ns: int) -> tuple[Int64Array, FloatArray]:
-        first_ns = now_ns - int(seconds * NS_PER_S)
-        rows = [row for row in self._bins if row[0] > first_ns]
-        return np.array([t for t, _ in rows], np.int64), np.array([p for _, p in rows], np.float64)
-
-
 class InlineRecorder:
     """Records in this thread, stepped by a virtual clock."""
 
@@ -118,7 +71,7 @@ class InlineRecorder:
             self._meter.close()
             raise
         self._writer = BlockWriter(path, self.info)
-        self._kept = _Kept()
+        self._kept = RecentBins()
         self._counts: dict[str, int] = {}
         self._error: BenchError | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -177,7 +130,7 @@ class ChildRecorder:
         )
         self._child.start()
         far_end.close()
-        self._kept = _Kept()
+        self._kept = RecentBins()
         self._counts: dict[str, int] | None = None
         opened = self._receive("opened", OPEN_TIMEOUT_S)
         self.info: MeterInfo = opened["info"]
@@ -242,8 +195,22 @@ class ChildRecorder:
             raise errors[message["error"]](message["message"], hint=message["hint"])
 
 
-def open_recorder(binding: MeterBinding, opener: Opener, path: Path, clock: WaitClock) -> Recorder:
-    """A recorder of the kind that the clock asks for, with its meter opened and drained."""
+def open_recorder(
+    binding: MeterBinding,
+    opener: AnyOpener,
+    path: Path,
+    clock: WaitClock,
+    *,
+    board: Board | None = None,
+    lease_s: float = UNSPOKEN_S,
+) -> Recorder:
+    """A recorder of the kind that meter and clock ask for, with its meter opened and drained.
+
+    `board`: which is measured; it samples the meters that are part of it, with samplers that end by themselves
+    when nobody has spoken to them for `lease_s`.
+    """
+    if isinstance(opener, OnBoardOpener):
+        return BoardRecorder(binding, opener, path, clock, board=board, lease_s=lease_s)
     if isinstance(clock, VirtualClock):
         return InlineRecorder(binding, opener, path, clock)
     return ChildRecorder(binding, opener, path, clock)

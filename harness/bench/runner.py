@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from harness.bench.cool_down import cool_down
 from harness.bench.program import standby_program, start_program
-from harness.bench.recorder import Opener, Recorder, open_recorder
+from harness.bench.recorder import AnyOpener, Recorder, open_recorder
+from harness.boards.remote_agent import lease_s
 from harness.core.errors import BenchError
 from harness.core.events import EventStream
 from harness.core.ports import AgentSession, Board, Judge
@@ -43,7 +44,7 @@ def execute_run(
     *,
     root: Path,
     board: Board,
-    meters: Sequence[tuple[MeterBinding, Opener]],
+    meters: Sequence[tuple[MeterBinding, AnyOpener]],
     judge: Judge,
     clock: WaitClock,
     events: EventStream,
@@ -94,7 +95,7 @@ class _Run:
         self.idle_w: float | None = None
         self.link_account: list[dict[str, Any]] = []
 
-    def measure(self, meters: Sequence[tuple[MeterBinding, Opener]]) -> None:
+    def measure(self, meters: Sequence[tuple[MeterBinding, AnyOpener]]) -> None:
         self._clear_the_bench()
         cool_down(self.board, self.spec.board, self.clock, self.events)
         before = self.board.state()
@@ -130,11 +131,12 @@ class _Run:
             self.events.emit("orphan_agents_ended", pids=list(orphans))
 
     @contextlib.contextmanager
-    def _recording(self, meters: Sequence[tuple[MeterBinding, Opener]]) -> Iterator[None]:
+    def _recording(self, meters: Sequence[tuple[MeterBinding, AnyOpener]]) -> Iterator[None]:
         try:
             for binding, opener in meters:
                 path = stream_path(self.writer.path, binding.name)
-                recorder = open_recorder(binding, opener, path, self.clock)
+                unspoken_s = lease_s(self.spec.protocol)
+                recorder = open_recorder(binding, opener, path, self.clock, board=self.board, lease_s=unspoken_s)
                 self.recorders.append(recorder)
                 self.events.emit(
                     "meter_opened", meter=binding.name, model=recorder.info.model, serial=recorder.info.serial,

@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import registry
+from harness.bench.board_recorder import OnBoardOpener
 from harness.bench.plan import Plan, make_plan
-from harness.bench.recorder import Opener
+from harness.bench.recorder import AnyOpener
 from harness.boards.local import LocalBoard
 from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
 from harness.core.errors import BenchError
-from harness.core.ports import AgentSession, Board, MeterRequest
+from harness.core.ports import AgentSession, Board, MeterRequest, SamplingBoard
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import RealClock
 
@@ -40,7 +41,7 @@ def planned(
     from harness.models.resolve import resolve_model
 
     specs = resolve_campaign(campaign, simulated=simulated, resolve_model=resolve_model, configs=configs)
-    for binding in {binding.name: binding for spec in specs for binding in spec.meters}.values():
+    for binding in dict.fromkeys(binding for spec in specs for binding in spec.meters):
         _check_options(binding)
     if simulated:
         path = world_file(world, configs=configs)
@@ -51,7 +52,10 @@ def planned(
 
 def _check_options(binding: MeterBinding) -> None:
     """Drivers read their options when they are made, which touches no hardware; SpecError for a wrong one."""
-    registry.load(registry.METERS, binding.driver)(_request(binding), clock=RealClock())
+    if binding.driver in registry.registered(registry.METERS):
+        registry.load(registry.METERS, binding.driver)(_request(binding), clock=RealClock())
+    else:
+        registry.open_on_board(binding.driver, _request(binding))
 
 
 def open_board(spec: BoardSpec) -> Board:
@@ -82,12 +86,15 @@ def check_outputs(spec: RunSpec, outputs: Mapping[str, npt.NDArray[np.generic]])
     return {"ok": verdict.ok, "max_rel_error": error, "tolerance": tolerance_rel, "reason": verdict.reason}
 
 
-def real_openers(spec: RunSpec) -> Sequence[tuple[MeterBinding, Opener]]:
+def real_openers(spec: RunSpec) -> Sequence[tuple[MeterBinding, AnyOpener]]:
     """Openers of the bench's real meters; each can be handed to a child process."""
-    return [(binding, opener(binding.driver, _request(binding))) for binding in spec.meters]
+    return [(binding, opener(binding.driver, _request(binding), spec.board)) for binding in spec.meters]
 
 
-def opener(driver: str, request: MeterRequest) -> Opener:
+def opener(driver: str, request: MeterRequest, board: BoardSpec) -> AnyOpener:
+    """How the meter is opened: here, or, if it is a part of `board`, by the board's sampler."""
+    if registry.is_sampled(driver, on_this_machine=board.transport == "local"):
+        return OnBoardOpener(functools.partial(registry.open_on_board, driver, request))
     registry.load(registry.METERS, driver)  # a missing driver is said here, not in a child process
     return functools.partial(registry.open_meter, driver, request, RealClock())
 
@@ -104,9 +111,9 @@ def world_file(world: str | None, *, configs: Path | None) -> Path:
     return find_config("worlds", world or DEFAULT_WORLD, config_dirs(configs))
 
 
-def simulated_openers(bench: SimulatedBench, spec: RunSpec) -> Sequence[tuple[MeterBinding, Opener]]:
+def simulated_openers(bench: SimulatedBench, spec: RunSpec) -> Sequence[tuple[MeterBinding, AnyOpener]]:
     """Openers of the shipped drivers, with the simulated bench's wires in place of the system's."""
-    return [(m, opener(m.driver, bench.meter_request(m))) for m in spec.meters]
+    return [(m, opener(m.driver, bench.meter_request(m), spec.board)) for m in spec.meters]
 
 
 class PinnedBoard:
@@ -119,6 +126,8 @@ class PinnedBoard:
         self._board, self._pin, self._cpus = board, str(bench.marker_pin), bench.board_cpus
         self.check, self.state, self.configure = board.check, board.state, board.configure
         self.restore, self.end_orphans, self.close = board.restore, board.end_orphans, board.close
+        if isinstance(board, SamplingBoard):
+            self.files, self.start_sampler = board.files, board.start_sampler
 
     @property
     def name(self) -> str:

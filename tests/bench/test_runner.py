@@ -14,7 +14,7 @@ from analysis.judge import PowerJudge
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.bench.program import start_program
-from harness.bench.recorder import check_total
+from harness.bench.rails import check_total
 from harness.bench.runner import execute_run
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
 from harness.core.events import EventStream

@@ -1,0 +1,39 @@
+"""What a bench file binds to what, held against what the meter turned out to be."""
+
+from __future__ import annotations
+
+from harness.core.errors import SpecError
+from harness.core.spec import MeterBinding
+from harness.core.trace import MeterInfo
+
+
+def live_channel(binding: MeterBinding, info: MeterInfo) -> str:
+    """The channel the judge watches: the first one bound to a total rail; SpecError if there is none."""
+    for channel, rail in binding.rails:
+        if rail in binding.total_rails:
+            try:
+                return info.channel(channel).name
+            except KeyError as error:
+                raise SpecError(
+                    f"bench meter {binding.name!r} binds channel {channel!r}, which {info.model} {info.serial} "
+                    f"does not have; it has {[c.name for c in info.channels]}",
+                    hint="correct `rails` of this meter in the bench file",
+                ) from error
+    raise SpecError(
+        f"no rail of meter {binding.name!r} is declared in `total`", hint="declare the total in the bench file"
+    )
+
+
+def check_total(binding: MeterBinding, info: MeterInfo) -> None:
+    """SpecError if the declared total holds a channel and a part of it: that energy would count twice.
+
+    Drivers say so in `MeterInfo.details` as `part_of:<channel>`.
+    """
+    summed = {channel for channel, rail in binding.rails if rail in binding.total_rails}
+    for channel in sorted(summed):
+        whole = info.details.get(f"part_of:{channel}")
+        if whole in summed:
+            raise SpecError(
+                f"the total of meter {binding.name!r} holds {whole!r} and {channel!r}, which is a part of it",
+                hint=f"leave the rail of {channel!r} out of `total` in the bench file; it is still recorded",
+            )
