@@ -23,8 +23,8 @@ from harness.cli import compose
 from harness.cli.format import headline
 from harness.core.errors import BenchError, DeviceError
 from harness.core.events import EventStream
-from harness.core.ports import Board, LeasedBoard, MeterRequest, OnBoardMeter
-from harness.core.spec import BoardSpec, MeterBinding, RunSpec
+from harness.core.ports import Board, LeasedBoard
+from harness.core.spec import BoardSpec, RunSpec
 from harness.core.waiting import RealClock
 
 if TYPE_CHECKING:
@@ -75,12 +75,8 @@ class LaneJob:
 def on_board_drivers(specs: Sequence[RunSpec]) -> frozenset[str]:
     """Drivers among those of `specs` whose meters are part of the board that they measure. Touches no hardware."""
 
-    def is_part_of_the_board(binding: MeterBinding) -> bool:
-        meter = registry.open_meter(binding.driver, MeterRequest(binding.name, dict(binding.options)), RealClock())
-        return isinstance(meter, OnBoardMeter)
-
-    by_driver = {binding.driver: binding for spec in specs for binding in spec.meters}
-    return frozenset(driver for driver, binding in by_driver.items() if is_part_of_the_board(binding))
+    drivers = {binding.driver for spec in specs for binding in spec.meters}
+    return frozenset(drivers & set(registry.registered(registry.ON_BOARD)))
 
 
 class OpenLane(contextlib.ExitStack):
