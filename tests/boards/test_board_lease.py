@@ -1,0 +1,178 @@
+"""The lease that lies on a board: one holder at a time, judged on the holder's own machine, gone after its time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.boards.agent.lease import now_ns
+from harness.boards.agent.life import identity
+from harness.boards.agent_command import AgentCommand
+from harness.boards.agent_file import agent_file
+from harness.boards.lease import BoardLease
+from harness.boards.local import LocalTransport
+from harness.boards.owner import ALIVE, DEAD, ELSEWHERE, fate_of, owner_record
+from harness.core.errors import DeviceError, HeldError, TransientError
+
+Owner = dict[str, Any]
+
+
+@pytest.fixture
+def agent() -> AgentCommand:
+    return AgentCommand(LocalTransport(), board="pi", python=sys.executable, script=str(agent_file()))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    return str(tmp_path / "board")
+
+
+@pytest.fixture
+def lease(agent: AgentCommand, root: str) -> BoardLease:
+    return BoardLease(agent, root)
+
+
+@pytest.fixture
+def take(agent: AgentCommand, root: str) -> Callable[..., dict[str, Any]]:
+    """Takes the lease as another owner."""
+
+    def ask(owner: Owner, seconds: float = 60.0, **more: Owner) -> dict[str, Any]:
+        extra = [word for name, value in more.items() for word in (f"--{name}", json.dumps(value))]
+        argv = ["lease", root, "--take", "--seconds", str(seconds), "--owner", json.dumps(owner)]
+        return agent.ask(*argv, *extra)
+
+    return ask
+
+
+def owner_of(pid: int) -> Owner:
+    return {**json.loads(owner_record()), "pid": pid, "identity": identity(pid)}
+
+
+def elsewhere(pid: int = 4711, **more: Any) -> Owner:
+    """A process of another machine, which may well have the same name."""
+    return {**json.loads(owner_record()), "pid": pid, "identity": ["another-boot", 99], "user": "ann", **more}
+
+
+@pytest.fixture
+def colleague() -> Iterator[subprocess.Popen[bytes]]:
+    """Another live process of this machine."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_it_is_taken_renewed_and_given_back(lease: BoardLease) -> None:
+    assert lease.holder() is None
+    lease.lease(30.0)
+    first = lease.holder()
+    lease.lease(60.0)
+    second = lease.holder()
+    assert first is not None and second is not None
+    assert 25.0 < first["left_s"] < 30.0 and 55.0 < second["left_s"] < 60.0
+    assert second["held_s"] >= first["held_s"] and second["since"] == first["since"]
+    lease.release()
+    assert lease.holder() is None
+
+
+def test_a_live_holder_is_named(lease: BoardLease, take: Callable[..., Any], colleague: Any) -> None:
+    assert take(owner_of(colleague.pid))["taken"]
+    with pytest.raises(HeldError, match=rf"board pi is held by process {colleague.pid} of .* since .*, until ") as held:
+        lease.lease(30.0)
+    assert isinstance(held.value, TransientError)
+    assert f"kill {colleague.pid}" in held.value.hint
+    lease.release()  # not ours: nothing happens
+    assert lease.holder() is not None
+
+
+def test_a_dead_holder_of_this_machine_loses_it(lease: BoardLease, take: Callable[..., Any], colleague: Any) -> None:
+    take(owner_of(colleague.pid))
+    colleague.kill()
+    colleague.wait()
+    lease.lease(30.0)
+    holder = lease.holder()
+    assert holder is not None and holder["owner"] == json.loads(owner_record())
+
+
+def test_a_recycled_pid_is_not_the_holder(lease: BoardLease, take: Callable[..., Any], colleague: Any) -> None:
+    dead = owner_of(colleague.pid)
+    dead["identity"] = [dead["identity"][0], dead["identity"][1] - 1]  # started a tick earlier
+    take(dead)
+    lease.lease(30.0)
+
+
+def test_only_the_very_holder_that_is_dead_is_replaced(take: Callable[..., Any], colleague: Any) -> None:
+    take(owner_of(colleague.pid))
+    assert not take(elsewhere(1), dead=elsewhere(2))["taken"]  # it was another's meanwhile
+    assert take(elsewhere(1), dead=owner_of(colleague.pid))["taken"]
+
+
+def test_a_holder_elsewhere_is_believed_until_it_runs_out(lease: BoardLease, take: Callable[..., Any]) -> None:
+    take(elsewhere(), seconds=1.5)
+    with pytest.raises(HeldError, match=r"process 4711 of ann on .*") as held:
+        lease.lease(30.0)
+    assert "joulebench boards clean pi --force" in held.value.hint and "kill" not in held.value.hint
+    time.sleep(1.5)
+    lease.lease(30.0)
+
+
+def test_force_takes_it_from_anybody(lease: BoardLease, take: Callable[..., Any]) -> None:
+    take(elsewhere())
+    lease.lease(30.0, force=True)
+    assert not take(elsewhere())["taken"]
+
+
+def test_a_restart_of_the_board_frees_it(lease: BoardLease, take: Callable[..., Any], root: str) -> None:
+    take(elsewhere(), seconds=1e6)
+    path = Path(root, "lease.json")
+    kept = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**kept, "boot_id": "the boot before"}), "utf-8")
+    lease.lease(30.0)
+
+
+def test_the_wall_clock_of_the_board_does_not_matter(take: Callable[..., Any], root: str) -> None:
+    take(elsewhere(), seconds=100.0)
+    kept = json.loads(Path(root, "lease.json").read_text("utf-8"))
+    assert 90e9 < kept["until_ns"] - now_ns() < 100e9  # CLOCK_MONOTONIC
+    kept["written_unix_s"] -= 3600.0
+    Path(root, "lease.json").write_text(json.dumps(kept), "utf-8")
+    assert not take(elsewhere(2))["taken"]
+
+
+def test_of_many_that_take_it_at_once_one_gets_it(take: Callable[..., Any]) -> None:
+    replies: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda k=k: replies.append(take(elsewhere(k)))) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [reply for reply in replies if reply["taken"]]
+    assert len(replies) == 8 and len(winners) == 1
+    assert {reply["holder"]["owner"]["pid"] for reply in replies} == {winners[0]["holder"]["owner"]["pid"]}
+
+
+def test_a_damaged_record_is_no_lease(lease: BoardLease, root: str) -> None:
+    Path(root).mkdir()
+    Path(root, "lease.json").write_text('{"owner": ', "utf-8")
+    lease.lease(30.0)
+
+
+def test_a_directory_that_cannot_be_written_is_a_device_error(agent: AgentCommand, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeviceError, match=r"board pi: .*file/board cannot be written"):
+        BoardLease(agent, str(tmp_path / "file" / "board")).lease(30.0)
+
+
+def test_who_lives_is_judged_here_only_for_processes_of_here(colleague: Any) -> None:
+    assert fate_of(owner_of(colleague.pid)) == ALIVE
+    assert fate_of(elsewhere(colleague.pid)) == ELSEWHERE
+    assert fate_of({**owner_of(colleague.pid), "pid_namespace": "pid:[1]"}) == ELSEWHERE  # a container of this machine
+    assert fate_of({**owner_of(colleague.pid), "identity": [identity(colleague.pid)[0], 1]}) == DEAD
+    assert fate_of(None) == DEAD
