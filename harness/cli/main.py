@@ -140,6 +140,23 @@ def boards_check(
     check_board(bench, configs=configs, as_json=as_json)
 
 
+@boards_app.command("install")
+def boards_install(
+    name: Annotated[str, typer.Argument(help="Name of a board's file, such as local.")],
+    packages: Annotated[
+        list[str] | None,
+        typer.Argument(help="Requirements or wheels, such as onnxruntime==1.20 or ./mine.whl; default: onnxruntime."),
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Add the `python:` line to the board's file.")] = False,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a runtime onto a board that may have no network: wheels are fetched here and installed there offline."""
+    from harness.cli.board_install import install_packages
+
+    install_packages(name, packages or [], write=write, configs=configs, as_json=as_json)
+
+
 @meters_app.command("list")
 def meters_list(as_json: AsJson = False) -> None:
     """List the meter drivers and what is plugged in."""
