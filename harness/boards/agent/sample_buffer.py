@@ -59,8 +59,8 @@ class SampleBuffer:
         self._own_up()
         for row in rows:
             self._add(*row)
-        if len(self._data) >= CHUNK_BYTES or len(self._begins) >= CHUNK_ROWS:
-            self._seal()
+            if len(self._data) >= CHUNK_BYTES or len(self._begins) >= CHUNK_ROWS:
+                self._seal()
 
     def _add(self, begin, end, values):
         self._begins.append(begin)
