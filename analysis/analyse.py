@@ -31,7 +31,7 @@ from analysis.validity import (
     problem_of_standby,
 )
 from analysis.windows import StartWindow, start_windows
-from harness.core.clock import HOST, ClockMap
+from harness.core.clock import HOST, ClockMap, board_clock
 from harness.core.result import BudgetPart, EnergyResult, InvalidReason, Status
 from harness.core.spec import MeterBinding, RunSpec
 from harness.core.timeline import Timeline
@@ -127,7 +127,19 @@ def _of_meter(
 
 
 def board_map(trace: Trace, reader: RunReader, timeline: Timeline) -> ClockMap:
-    """Meter clock -> the timeline's clock. ValueError if the chain between them is broken."""
+    """Meter clock -> the timeline's clock. ValueError if the chain between them is broken.
+
+    A meter that is part of the board is stamped on the very clock of the timeline: nothing is fitted. Pings must
+    agree all the same, since a clock that jumps (a board that slept) makes a power out of an energy wrongly.
+    """
+    own, stamped = timeline.clock, trace.info.clock
+    if stamped == own != HOST:
+        clock, pings = reader.pings()
+        if clock == own and len(pings):
+            fit_host_to_board(pings, clock=clock)
+        return ClockMap.identity(own, own)
+    if stamped.startswith(board_clock("")):
+        raise ValueError(f"the meter is stamped on {stamped}, the timeline on {own}")
     to_host = fit_meter_to_host(trace.anchors, clock=trace.info.clock)
     if timeline.clock == HOST:
         return to_host
