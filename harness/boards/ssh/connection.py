@@ -15,15 +15,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+import paramiko
+
 from harness.boards.ssh.keys import log_in
 from harness.boards.ssh.known_hosts import HostKey, KnownHosts
 from harness.boards.ssh.route import Hop
 from harness.core.errors import BenchError, DeviceError, TransientError
 
-HANDSHAKE_S = 12.0  # banner and key exchange of one machine
 AUTH_S = 30.0
 CHANNEL_S = 10.0
 SILENT_MS = 20_000  # bytes unacknowledged for so long: the link is gone (TCP_USER_TIMEOUT)
+LINK_ERRORS = (paramiko.SSHException, EOFError, OSError)  # what paramiko raises when a link is lost
 _FAREWELL_S = 1.0
 _LOG = "harness.boards.ssh.paramiko"
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
@@ -122,7 +124,7 @@ class Connection:
             for index, hop in enumerate(route):
                 transport = self._negotiated(hop, board=board)
                 target_here = target if index == len(route) - 1 else hop.name
-                with _said(f"board {board}: {hop.name} did not let us in"):
+                with lost_while(f"board {board}: {hop.name} did not let us in"):
                     log_in(transport, hop, board=board, target=target_here)
         except BaseException:
             self.close()
@@ -184,23 +186,21 @@ def end_transports(transports: Sequence[Any]) -> None:
 
 def negotiate(link: Any, hop: Hop, transports: list[Any], *, board: str, wire: Wire | None) -> Any:
     """A paramiko Transport over `link`, keys exchanged, appended to `transports`; its host key is not yet judged."""
-    import paramiko
-
     _quiet()
     transport = paramiko.Transport(link)
     transports.append(transport)
     transport.set_log_channel(_LOG)
     transport.daemon = True
-    transport.banner_timeout = transport.handshake_timeout = HANDSHAKE_S
+    transport.banner_timeout = transport.handshake_timeout = hop.connect_timeout_s
     transport.auth_timeout = AUTH_S
     _ask_for_known_kinds(transport, KnownHosts(hop).kinds)
     where = f"board {board}: {hop.host} port {hop.port}"
     try:
-        transport.start_client(timeout=HANDSHAKE_S)
+        transport.start_client(timeout=hop.connect_timeout_s)
         transport.get_remote_server_key()
     except paramiko.IncompatiblePeer as error:
         raise DeviceError(f"{where} and we have no algorithm in common ({error})", hint="update its sshd") from error
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except LINK_ERRORS as error:
         words = wire.last_words() if wire else ""
         if words:
             raise TransientError(f"{where}: the ProxyCommand said: {words}") from error
@@ -211,7 +211,7 @@ def negotiate(link: Any, hop: Hop, transports: list[Any], *, board: str, wire: W
                 f"{where} hangs up before it has said who it is", hint="look at sshd's log there; too many connections?"
             ) from error
         raise TransientError(
-            f"{where} accepts the connection and says nothing for {HANDSHAKE_S:g} s",
+            f"{where} accepts the connection and says nothing for {hop.connect_timeout_s:g} s",
             hint="the board may be out of memory or storage, or starting up: look at its console",
         ) from error
     return transport
@@ -224,13 +224,11 @@ def host_key_of(transport: Any) -> HostKey:
 
 def through(transport: Any, hop: Hop, *, board: str) -> Any:
     """A channel from a jump host to the next machine."""
-    import paramiko
-
     try:
         return transport.open_channel(
             "direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=hop.connect_timeout_s
         )
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except LINK_ERRORS as error:
         raise TransientError(
             f"board {board}: its jump host cannot reach {hop.host} port {hop.port} ({error})",
             hint="is the board on, and does the jump host's sshd allow TCP forwarding?",
@@ -247,16 +245,11 @@ def _ask_for_known_kinds(transport: Any, kinds: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _said(what: str) -> Iterator[None]:
+def lost_while(what: str) -> Iterator[None]:
     """Failures of paramiko as a passing error that says `what` was going on."""
-    import paramiko
-
     try:
         yield
     except BenchError:
         raise
-    except (paramiko.SSHException, EOFError, OSError) as error:
+    except LINK_ERRORS as error:
         raise TransientError(f"{what}: {error or 'the link was lost'}", hint="run again") from error
-
-
-lost_while = _said

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import paramiko
+
 from harness.boards.ssh.known_hosts import fingerprint
 from harness.boards.ssh.route import Hop
 from harness.core.errors import DeviceError
@@ -31,8 +33,6 @@ def log_in(transport: Any, hop: Hop, *, board: str, target: str) -> None:
 
     Errors: DeviceError naming the keys that were refused; paramiko's own when the link is lost.
     """
-    import paramiko
-
     with contextlib.suppress(paramiko.BadAuthenticationType):
         if not transport.auth_none(hop.user):
             return  # a server that asks for nothing, such as one inside a VPN that has done so
@@ -109,8 +109,6 @@ def _public(path: Path) -> bytes | None:
 
 
 def _from_file(path: Path, tried: _Tried) -> Any:
-    import paramiko
-
     try:
         return paramiko.PKey.from_path(path)
     except (TypeError, paramiko.PasswordRequiredException):
@@ -125,8 +123,6 @@ def _from_file(path: Path, tried: _Tried) -> Any:
 @contextlib.contextmanager
 def _agent_keys(hop: Hop) -> Iterator[list[Any]]:
     """Keys of the user's agent; none if it does not answer."""
-    import paramiko
-
     if hop.agent is None:
         yield []
         return

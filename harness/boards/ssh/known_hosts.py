@@ -31,8 +31,16 @@ class HostKey:
     kind: str
     blob: bytes
 
+    @property
+    def base64(self) -> str:
+        return base64.b64encode(self.blob).decode()
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.blob)
+
     def __str__(self) -> str:
-        return f"{self.kind} {fingerprint(self.blob)}"
+        return f"{self.kind} {self.fingerprint}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,10 @@ class KnownHosts:
         """Key types on file: what to ask the server for."""
         return tuple(dict.fromkeys(entry.key.kind for entry in (*self.keys, *self._bare)))
 
+    def has(self, shown: HostKey) -> bool:
+        """Whether this very key is on file for the machine."""
+        return any(entry.key.blob == shown.blob for entry in (*self.keys, *self._bare))
+
     def check_revoked(self, shown: HostKey, *, board: str) -> None:
         for entry in self._revoked:
             if entry.key.blob == shown.blob:
@@ -138,7 +150,7 @@ class KnownHosts:
         """DeviceError unless the key on file for this machine is the one it shows."""
         hop = self._hop
         self.check_revoked(shown, board=board)
-        if any(entry.key.blob == shown.blob for entry in (*self.keys, *self._bare)):
+        if self.has(shown):
             return
         if self.keys:
             other = next((e for e in self.keys if e.key.kind == shown.kind), self.keys[0])
@@ -148,9 +160,8 @@ class KnownHosts:
                 hint=f"if the board was installed anew: ssh-keygen -R '{hop.known_name}' -f {other.file}, "
                 f"then joulebench boards trust {hop.name}; else somebody is in between",
             )
-        authority = f"; {self._authorities[0].where} names a certificate authority, which is not supported"
+        aside = [f"; {a.where} names a certificate authority, which is not supported" for a in self._authorities]
         raise DeviceError(
-            f"board {board}: the host key of {hop.known_name} is not known ({shown})"
-            + (authority if self._authorities else ""),
+            f"board {board}: the host key of {hop.known_name} is not known ({shown})" + "".join(aside[:1]),
             hint=f"joulebench boards trust {hop.name}",
         )

@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import Any
 
+from harness.boards.ssh.connection import LINK_ERRORS
 from harness.boards.ssh.shell import Frame
 from harness.core.errors import DeviceError, TransientError
 
@@ -28,7 +29,7 @@ class SshLines:
         self._channel.settimeout(WRITE_S)
         try:
             self._channel.sendall(line.encode() + b"\n")
-        except OSError as error:
+        except LINK_ERRORS as error:
             raise TransientError(f"board {self._board}: the link to {self._program} is closed") from error
 
     def read_line(self, timeout_s: float) -> str:
@@ -74,5 +75,5 @@ class SshLines:
 
     def close(self) -> None:
         """The program sees the end of its input."""
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(*LINK_ERRORS):
             self._channel.close()

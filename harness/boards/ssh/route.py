@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import paramiko
+
 from harness.core.errors import SpecError
 
 SSH_PORT = 22
@@ -27,6 +29,7 @@ _NESTED = 16  # as deep as ssh(1) follows Include
 class Hop:
     """One machine on the way. `name`: as it was asked for; `known_as`: its name in known_hosts (HostKeyAlias).
 
+    `connect_timeout_s`: limit of connecting, and then of banner and key exchange (ConnectTimeout, as in ssh(1));
     `agent`: socket of the key agent, or None; `proxy_command`: what connects to it in place of TCP.
     """
 
@@ -126,8 +129,6 @@ class _Configuration:
     """ssh_config(5) as paramiko reads it, with Include, which it does not know."""
 
     def __init__(self, config: Path | None) -> None:
-        import paramiko
-
         files = [config] if config is not None else [Path.home() / ".ssh" / "config", SYSTEM_CONFIG]
         self._files = [path for path in files if path.exists()]
         if config is not None and not self._files:
@@ -141,8 +142,6 @@ class _Configuration:
 
     def lookup(self, name: str) -> dict[str, Any]:
         """Options in force for `name`; the first file that sets one wins."""
-        import paramiko
-
         options: dict[str, Any] = {}
         for parsed in self._parsed:
             try:

@@ -41,10 +41,10 @@ class Frame:
         return f"{self.token}\n".encode()
 
     def command(self, argv: Sequence[str]) -> str:
-        """Runs argv without input; both outputs are framed, the first says the status, or `missing`."""
+        """Runs argv without input; both outputs are framed, the first says the pid, and the status or `missing`."""
         t = self.token
         script = (
-            f"echo {t}; echo {t} >&2; "
+            f"echo {t}:$$; echo {t}; echo {t} >&2; "
             f'if command -v -- "$1" >/dev/null 2>&1; then "$@" </dev/null; s=$?; else s=missing; fi; '
             f"echo {t}=$s; echo {t}= >&2"
         )
@@ -66,6 +66,11 @@ class Frame:
         inner = bytes(output[begin + len(self.opening) : end])
         return inner, status.decode("ascii", "replace") if newline else None
 
+    def pid(self, output: bytes | bytearray) -> str | None:
+        """The process group in which the command runs; None if it has not begun."""
+        found = re.search(rf"{self.token}:(\d+)\n".encode(), output)
+        return found[1].decode() if found else None
+
     def noise(self, output: bytes | bytearray) -> int:
         """How many bytes the login shell printed first."""
-        return max(0, output.find(self.opening))
+        return max(0, output.find(f"{self.token}:".encode()))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.boards.ssh.connection import CHANNEL_S, Connection, lost_while
+from harness.boards.ssh.connection import CHANNEL_S, LINK_ERRORS, Connection, lost_while
 from harness.boards.ssh.lines import SshLines
 from harness.boards.ssh.route import find_route
 from harness.boards.ssh.shell import Frame
@@ -24,13 +24,16 @@ from harness.core.ports import Completed, LineStream
 FACTS_S = 20.0
 SPAWN_S = 20.0
 PATIENCE_S = 120.0
+_KILL_S = 5.0
 _TICK_S = 0.05  # how late output on standard error may be noticed while standard output is silent
 
 _DETACH = (
-    'log=$1; shift; : >>"$log" || exit 1; '
+    'log=$1; program=$2; shift 2; : >>"$log" || exit 1; '
+    'command -v -- "$program" >/dev/null 2>&1 || { echo "it is not found" >&2; exit 1; }; '
     '( if command -v setsid >/dev/null 2>&1; then exec setsid "$@"; else exec nohup "$@"; fi ) '
     '</dev/null >>"$log" 2>&1 & echo $!'
 )
+_KILL = 'kill -- "-$1" 2>/dev/null || kill "$1"'
 _FACTS = (
     'echo "home=$HOME"; echo "user=$(id -un)"; echo "uid=$(id -u)"; echo "machine=$(uname -m)"; '
     'echo "kernel=$(uname -sr)"; echo "hostname=$(uname -n)"; echo "shell=$SHELL"; '
@@ -88,7 +91,14 @@ class SshTransport:
             if ended:
                 raise self._no_status(channel, bytes(out), bytes(err), program)
             if time.monotonic() > until:
+                self._end(frame.pid(out))
                 raise TransientError(f"board {self.board}: command {program!r} did not end within {timeout_s:g} s")
+
+    def _end(self, pid: str | None) -> None:
+        """End what a command left behind that took too long, if the link allows: it would heat the board."""
+        if pid is not None:
+            with contextlib.suppress(BenchError):
+                self.run(["sh", "-c", _KILL, "sh", pid], timeout_s=_KILL_S)
 
     def _no_status(self, channel: Any, out: bytes, err: bytes, program: str) -> BenchError:
         channel.status_event.wait(1.0)
@@ -117,7 +127,7 @@ class SshTransport:
         """Start argv detached: in a session of its own, without us. Its output goes to the file `log`. Its pid."""
         assignments = [f"{name}={value}" for name, value in env.items()]
         command = [*(["env", *assignments] if assignments else []), *argv]
-        done = self.run(["sh", "-c", _DETACH, "sh", log, *command], timeout_s=SPAWN_S)
+        done = self.run(["sh", "-c", _DETACH, "sh", log, argv[0], *command], timeout_s=SPAWN_S)
         if done.status != 0 or not done.stdout.strip().isdigit():
             said = done.stderr.strip() or done.stdout.strip()
             raise DeviceError(f"board {self.board}: {argv[0]!r} cannot be started: {said}")
@@ -191,5 +201,5 @@ class SshTransport:
 
 
 def _close(channel: Any) -> None:
-    with contextlib.suppress(OSError, EOFError):
+    with contextlib.suppress(*LINK_ERRORS):
         channel.close()

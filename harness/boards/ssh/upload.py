@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from harness.boards.ssh.connection import LINK_ERRORS
 from harness.boards.ssh.shell import Frame
 from harness.core.errors import DeviceError, TransientError
 
@@ -45,12 +46,14 @@ _LOOK = _HASH + (
     'mkdir -p "$d" && [ -w "$d" ] || { echo closed; exit; }; '
     'find "$d" -name ".*.part" -mtime +0 -exec rm -f {} + 2>/dev/null; echo open'
 )
-# Says how much of the part is there, takes the rest, verifies, and renames: rename(2), as posix_rename does.
+# Takes over what an attempt before has left (as a copy: its `cat` may still hold that file), says how much it has,
+# takes the rest, verifies, and renames: rename(2), as posix_rename does. Input that ends too soon is a lost link.
 _TAKE = _HASH + (
-    'f=$1; p=$2; n=0; [ -f "$p" ] && n=$(wc -c <"$p"); echo "have" $n; '
+    'f=$1; p=$2; n=0; [ -f "$5" ] && { cat "$5" >"$p"; rm -f "$5"; }; [ -f "$p" ] && n=$(wc -c <"$p"); echo "have" $n; '
     'if ! cat >>"$p"; then echo full; df -Pk "${f%/*}" | tail -n 1; rm -f "$p"; exit; fi; '
+    '[ "$(wc -c <"$p")" -lt "$4" ] && exit; '
     'x=$(h <"$p"); if [ "${x%% *}" = "$3" ]; then mv -f "$p" "$f" && echo placed; '
-    'else rm -f "$p"; echo damaged "${x%% *}"; fi'
+    'else rm -f "$p"; [ -n "$x" ] && echo damaged "${x%% *}" || echo toolless; fi'
 )
 _GIVE = _HASH + 'x=$(h <"$1") && n=$(wc -c <"$1") && echo "${x%% *}" $n && exec cat "$1"'
 
@@ -65,8 +68,7 @@ class Upload:
         self._size = local.stat().st_size
         with local.open("rb") as data:
             self._sha256 = hashlib.file_digest(data, "sha256").hexdigest()
-        name = PurePosixPath(remote)
-        self._part = str(name.with_name(f".{name.name}.{secrets.token_hex(4)}.part"))
+        self._part = ""
         self._had = 0
         self._damaged = 0
         self._board = f"board {transport.board}"
@@ -123,7 +125,11 @@ class Upload:
 
     def _attempt(self) -> bool:
         """Send what is missing. False: what arrived was damaged and must be sent again."""
-        channel, frame = self._transport.talk(_TAKE, [self._remote, self._part, self._sha256])
+        name = PurePosixPath(self._remote)
+        part = str(name.with_name(f".{name.name}.{secrets.token_hex(4)}.part"))
+        argv = [self._remote, part, self._sha256, str(self._size), self._part]
+        channel, frame = self._transport.talk(_TAKE, argv)
+        self._part = part
         replies = _Replies(channel, frame, self._board)
         with contextlib.closing(replies):
             self._had = int(replies.line(STALLED_S).removeprefix("have "))
@@ -135,11 +141,16 @@ class Upload:
                 return True
             if verdict == "full":
                 raise self._not_written(replies)
+        if verdict == "toolless":
+            raise DeviceError(
+                f"{self._board}: it has none of sha256sum, shasum, openssl and python3 to verify a file with",
+                hint="install coreutils on the board",
+            )
         if not verdict.startswith("damaged"):
             raise DeviceError(f"{self._board}: {self._remote} cannot be put in place: {replies.complaint()}")
         self._damaged += 1
         if self._damaged > _MOST_DAMAGED:
-            found = verdict.removeprefix("damaged").strip() or "none: is there sha256sum on the board?"
+            found = verdict.removeprefix("damaged ")
             raise DeviceError(
                 f"{self._board}: {self._local.name} arrives damaged again and again (SHA-256 {found})",
                 hint="check the board's memory and storage: dmesg | tail",
@@ -160,11 +171,13 @@ class Upload:
             data.seek(self._had)
             while block := data.read(BLOCK):
                 if channel.recv_ready():
-                    return  # it has given up
+                    return  # it has given up, and says why
                 try:
                     channel.sendall(block)
-                except OSError as error:
-                    raise TransientError(f"{self._board}: the link was lost during an upload") from error
+                except TimeoutError as error:
+                    raise TransientError(f"{self._board}: it takes nothing any more during an upload") from error
+                except LINK_ERRORS:
+                    return  # closed by the board, which then says why, or lost
 
 
 class _Replies:
@@ -209,7 +222,7 @@ class _Replies:
             yield block
 
     def end_of_input(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*LINK_ERRORS):
             self._channel.shutdown_write()
 
     def complaint(self) -> str:
@@ -223,7 +236,7 @@ class _Replies:
         return lines[-1] if lines else "it does not say why"
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(*LINK_ERRORS):
             self._channel.close()
 
 
