@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,16 +145,45 @@ def test_the_wall_clock_of_the_board_does_not_matter(take: Callable[..., Any], r
     assert not take(elsewhere(2))["taken"]
 
 
-def test_of_many_that_take_it_at_once_one_gets_it(take: Callable[..., Any]) -> None:
-    replies: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda k=k: replies.append(take(elsewhere(k)))) for k in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    winners = [reply for reply in replies if reply["taken"]]
-    assert len(replies) == 8 and len(winners) == 1
-    assert {reply["holder"]["owner"]["pid"] for reply in replies} == {winners[0]["holder"]["owner"]["pid"]}
+RACER = """
+import argparse, contextlib, io, json, sys, time
+from harness.boards.agent.lease import lease
+owner, first_ns = sys.argv[1], int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+begin = time.monotonic_ns()
+begin += first_ns - begin % first_ns
+for k, root in enumerate(sys.argv[3:]):
+    given = dict(root=root, take=True, release=False, owner=owner, seconds=60.0, dead="null", force=False)
+    options = argparse.Namespace(**given)
+    while time.monotonic_ns() < begin + k * 10_000_000:
+        pass
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        lease(options)
+    print(json.loads(said.getvalue())["taken"], flush=True)
+"""
+
+
+def test_of_many_that_take_it_at_once_one_gets_it(tmp_path: Path) -> None:
+    roots = [str(tmp_path / str(k)) for k in range(30)]
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, json.dumps(elsewhere(k)), str(10**9), *roots],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        )
+        for k in range(3)
+    ]  # fmt: skip
+    for racer in racers:
+        assert racer.stdout is not None and racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    taken = [racer.communicate(timeout=60)[0].split() for racer in racers]
+    assert [len(said) for said in taken] == [30, 30, 30]
+    winners = [sum(said[k] == "True" for said in taken) for k in range(30)]
+    assert winners == [1] * 30
 
 
 def test_a_damaged_record_is_no_lease(lease: BoardLease, root: str) -> None:
