@@ -11,13 +11,14 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.bench.board_recorder import BoardRecorder, OnBoardOpener
 from harness.bench.live_power import LivePower, RecentBins
+from harness.bench.offspring import ctrl_c_held_back
 from harness.bench.rails import check_total, live_channel
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
@@ -117,22 +118,73 @@ class InlineRecorder:
         self._writer.close()
 
 
+class _Reader:
+    """A child process that will read one meter. It touches the meter when it is told the stream's path."""
+
+    def __init__(self, binding: MeterBinding, opener: Opener) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, far_end = context.Pipe()
+        self.process = context.Process(
+            target=_record, args=(binding, opener, far_end), name=f"record {binding.name}", daemon=True
+        )
+        with ctrl_c_held_back():
+            self.process.start()
+        far_end.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+        self.process.join(timeout=STOP_TIMEOUT_S)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join(timeout=5.0)
+
+
+_ready: list[tuple[Opener, _Reader]] = []
+
+
+@contextlib.contextmanager
+def readers_ready(meters: Sequence[tuple[MeterBinding, AnyOpener]]) -> Iterator[None]:
+    """Begin the reader processes of `meters` now: they start up (most of a second) while the board is made ready.
+
+    `open_recorder` takes the one of its opener. Those that nobody took end with the context; no meter was touched.
+    """
+    mine = [(opener, _Reader(binding, opener)) for binding, opener in meters if not isinstance(opener, OnBoardOpener)]
+    _ready.extend(mine)
+    try:
+        yield
+    finally:
+        for pair in mine:
+            if pair in _ready:
+                _ready.remove(pair)
+                pair[1].close()
+
+
+def _reader_for(binding: MeterBinding, opener: Opener) -> _Reader:
+    for pair in _ready:
+        if pair[0] is opener and pair[1].process.is_alive():
+            _ready.remove(pair)
+            return pair[1]
+    return _Reader(binding, opener)
+
+
 class ChildRecorder:
     """Records in a child process of its own; the pipe carries only bins of power and the end."""
 
     def __init__(self, binding: MeterBinding, opener: Opener, path: Path, clock: WaitClock) -> None:
         self._clock = clock
         self._name = binding.name
-        context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        self._child = context.Process(
-            target=_record, args=(binding, opener, path, far_end), name=f"record {binding.name}", daemon=True
-        )
-        self._child.start()
-        far_end.close()
+        self._reader = _reader_for(binding, opener)
+        self._pipe = self._reader.pipe
         self._kept = RecentBins()
         self._counts: dict[str, int] | None = None
-        opened = self._receive("opened", OPEN_TIMEOUT_S)
+        try:
+            with contextlib.suppress(BrokenPipeError):  # a reader that is gone is said when its answer is awaited
+                self._pipe.send(path)
+            opened = self._receive("opened", OPEN_TIMEOUT_S)
+        except BaseException:
+            self.close()
+            raise
         self.info: MeterInfo = opened["info"]
         self.recovered: bool = opened["recovered"]
 
@@ -155,12 +207,7 @@ class ChildRecorder:
         return counts
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._pipe.close()
-        self._child.join(timeout=STOP_TIMEOUT_S)
-        if self._child.is_alive():
-            self._child.terminate()
-            self._child.join(timeout=5.0)
+        self._reader.close()
 
     def _receive(self, wanted: str, timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
@@ -180,9 +227,9 @@ class ChildRecorder:
         try:
             message: dict[str, Any] = self._pipe.recv()
         except EOFError:
-            self._child.join(timeout=5.0)
+            self._reader.process.join(timeout=5.0)
             raise TransientError(
-                f"the reader process of meter {self._name!r} died (exit status {self._child.exitcode})",
+                f"the reader process of meter {self._name!r} died (exit status {self._reader.process.exitcode})",
                 hint="what it wrote is kept; run the same command again",
             ) from None
         return message
@@ -219,17 +266,21 @@ def open_recorder(
 # --- inside the child process -----------------------------------------------------------------------
 
 
-def _record(binding: MeterBinding, opener: Opener, path: Path, pipe: Connection) -> None:
+def _record(binding: MeterBinding, opener: Opener, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it tells us to stop
     try:
-        _record_until_told(binding, opener, path, pipe)
+        _record_until_told(binding, opener, pipe)
     except BenchError as error:
         with contextlib.suppress(OSError):
             pipe.send({"kind": "error", "error": error.kind, "message": error.message, "hint": error.hint})
 
 
-def _record_until_told(binding: MeterBinding, opener: Opener, path: Path, pipe: Connection) -> None:
-    meter = opener()
+def _record_until_told(binding: MeterBinding, opener: Opener, pipe: Connection) -> None:
+    meter = opener()  # reads options; opening it is what touches hardware
+    try:
+        path: Path = pipe.recv()
+    except (EOFError, OSError):
+        return  # not needed after all
     writer: BlockWriter | None = None
     try:
         info = meter.open()
