@@ -7,13 +7,14 @@ fetched together, with the errno of those that refuse, and the same code looks t
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Sequence
 
 from harness.core.ports import BoardFiles
 
 REFUSED = "agent:refused "
-"""Asks BoardFiles.read for `<errno> <path>` lines of the files that match and cannot be read."""
+"""Asks BoardFiles.read for the files that match and cannot be read: errno by path, JSON."""
 
 
 class Snapshot:
@@ -24,9 +25,7 @@ class Snapshot:
         found = dict(files.read([*patterns, *asked]))
         self._content: dict[str, bytes | int] = {}
         for question in asked:
-            for line in found.pop(question, b"").decode("utf-8", "replace").splitlines():
-                code, _, path = line.partition(" ")
-                self._content[path] = int(code)
+            self._content |= json.loads(found.pop(question, b"{}"))
         self._content |= found
         self._open: dict[int, bytes] = {}
         self._next = 0

@@ -100,8 +100,6 @@ def _ask(question, root):
         return "\n".join(path[len(prefix) :] for path in paths)
     if word == "refused":
         return json.dumps(_refused(rest, root))
-    if word == "refused":
-        return _refused(rest, root.rstrip("/"))
     if word == "get_throttled":
         return _vcgencmd(root)
     raise AgentError("spec", "files: unknown question {!r}".format(question))
@@ -118,21 +116,6 @@ def _refused(pattern, root):
         except OSError as error:
             refused[path[len(prefix) :]] = error.errno
     return refused
-
-
-def _refused(pattern, prefix):
-    """A line `<errno> <path>` for each file that matches and cannot be read."""
-    lines = []
-    for path in sorted(glob.glob(glob.escape(prefix) + pattern)):
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                os.read(handle, 1)
-            finally:
-                os.close(handle)
-        except OSError as error:
-            lines.append("{} {}".format(error.errno, path[len(prefix) :]))
-    return "\n".join(lines)
 
 
 def _vcgencmd(root):
