@@ -21,6 +21,20 @@ print("joulebench-python " + json.dumps({
 }))
 """
 
+# Asked before every run, so torch is not imported for it, which takes seconds: loading a model tells the rest.
+MODULE = """
+import importlib.util, sys
+name = sys.argv[1]
+if importlib.util.find_spec(name) is None:
+    sys.exit("No module named {!r}".format(name))
+try:
+    from importlib.metadata import version
+    found = version(name)
+except Exception:
+    found = __import__(name).__version__
+print("joulebench-module", found)
+"""
+
 
 @dataclass(frozen=True)
 class BoardPython:
@@ -69,9 +83,8 @@ def _look(transport: Transport, python: str) -> tuple[CheckItem, tuple[int, ...]
 def check_module(transport: Transport, python: str, module: str, *, board: str) -> CheckItem:
     """Does that Python find the runtime `module`, and which version?"""
     mend = f"{python} -m pip install {module} (on the board), or: joulebench boards install {board} {module}"
-    script = f"import {module}; print('joulebench-module', {module}.__version__)"
     try:
-        done = transport.run([python, "-c", script], timeout_s=COMMAND_S)
+        done = transport.run([python, "-c", MODULE, module], timeout_s=COMMAND_S)
     except DeviceError as error:
         return CheckItem(module, False, error.message, mend)
     found = re.search(r"joulebench-module (\S+)", done.stdout)

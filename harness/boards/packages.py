@@ -6,6 +6,7 @@ neither root nor pip on the board. What arrives is verified by its SHA-256, and 
 
 from __future__ import annotations
 
+import ensurepip
 import hashlib
 import json
 import re
@@ -64,7 +65,7 @@ def install(
     say(f"board {board}: Python {shown}, {about.machine}, {' '.join(about.libc) or 'unknown C library'}")
     with tempfile.TemporaryDirectory(prefix="joulebench-wheels-") as scratch:
         wheels = fetch_wheels(packages, about, Path(scratch) / "wheels", board=board)
-        pip = fetch_wheels(["pip"], about, Path(scratch) / "pip", board=board)[0]
+        pip = _pip_wheel(about, Path(scratch) / "pip", board=board)
         names = importable(packages, wheels)
         _check_space(transport, root, [*wheels, pip], board=board)
         folder = PurePosixPath(root) / "files" / "wheels"
@@ -116,6 +117,17 @@ def fetch_wheels(packages: Sequence[str], about: BoardPython, folder: Path, *, b
             hint="ask for another version (onnxruntime==1.16.3), or give the path of a wheel built for that board",
         )
     return sorted(folder.glob("*.whl"))
+
+
+def _pip_wheel(about: BoardPython, folder: Path, *, board: str) -> Path:
+    """The pip that comes with this host's Python if that board's can run it, else the newest one that it can."""
+    for wheel in sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+            oldest = re.search(r"^Requires-Python: *>=(\d+)\.(\d+)", archive.read(name).decode(), re.MULTILINE)
+        if oldest and about.version[:2] >= (int(oldest.group(1)), int(oldest.group(2))):
+            return wheel
+    return fetch_wheels(["pip"], about, folder, board=board)[0]
 
 
 def platforms(about: BoardPython) -> list[str]:

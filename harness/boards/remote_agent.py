@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
+from harness.boards.board_python import check_module, check_python, require_python
 from harness.boards.link import AgentLink
 from harness.boards.orphans import end_orphans
 from harness.boards.owner import owner_record
@@ -69,6 +70,7 @@ class AgentHost:
         self._root = PurePosixPath(root)
         self._agents = self._root / "agents"
         self._deployed: set[str] = set()
+        self._pythons: set[str] = set()  # found to be there and new enough
         self.command = AgentCommand(transport, board=board, python=python, script=self._deploy_agent)
         self._sessions: list[BoardSession | AgentSampler] = []
 
@@ -119,6 +121,9 @@ class AgentHost:
     ) -> _Launched:  # fmt: skip
         """A new agent process in the role `role`, detached, and a link to it."""
         python = python or self._python
+        if python not in self._pythons:
+            require_python(self._transport, python, board=self._board)
+            self._pythons.add(python)
         script = self._deploy_agent()
         token = secrets.token_hex(8)
         directory = self._agents / f"{label}-{token}"
@@ -151,9 +156,10 @@ class AgentHost:
     def check(self, spec: RunSpec | None) -> tuple[CheckItem, ...]:
         """Can an agent run here: Python, the runtime, the directory, the marker pin."""
         python = (spec.board.python if spec else None) or self._python
-        items = [self._check_python(python), self._check_directory()]
-        if spec is None or spec.runtime.name == "onnxruntime":
-            items.append(self._check_module(python, "onnxruntime"))
+        items = [check_python(self._transport, python), self._check_directory()]
+        runtime = spec.runtime.name if spec else "onnxruntime"
+        if runtime != "command":
+            items.append(check_module(self._transport, python, runtime, board=self._board))
         if spec and spec.runtime.name == "command":
             items.append(self._check_program(spec.runtime.command[0] if spec.runtime.command else ""))
         if spec and spec.board.marker_pin:
@@ -167,27 +173,6 @@ class AgentHost:
         for session in self._sessions:
             session.close()
         self._sessions.clear()
-
-    def _check_python(self, python: str) -> CheckItem:
-        try:
-            script = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
-            done = self._transport.run([python, "-c", script], timeout_s=COMMAND_S)
-        except DeviceError as error:
-            return CheckItem("python", False, error.message, "set board.python to the path of Python >= 3.6")
-        found = done.stdout.strip()
-        ok = done.status == 0 and tuple(int(part) for part in found.split(".")) >= (3, 6)
-        return CheckItem("python", ok, f"{python} {found}", "" if ok else "set board.python to Python >= 3.6")
-
-    def _check_module(self, python: str, module: str) -> CheckItem:
-        mend = f"{python} -m pip install {module}"
-        try:
-            script = f"import {module}; print({module}.__version__)"
-            done = self._transport.run([python, "-c", script], timeout_s=COMMAND_S)
-        except DeviceError as error:
-            return CheckItem(module, False, error.message, mend)
-        if done.status != 0:
-            return CheckItem(module, False, (done.stderr.strip().splitlines() or ["not importable"])[-1], mend)
-        return CheckItem(module, True, done.stdout.strip().splitlines()[-1])
 
     def _check_program(self, program: str) -> CheckItem:
         done = self._transport.run(["sh", "-c", 'command -v -- "$1"', "sh", program], timeout_s=COMMAND_S)
