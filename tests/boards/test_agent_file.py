@@ -83,3 +83,24 @@ def test_a_board_without_the_runtime_says_what_to_install(board, make_spec) -> N
         session.load(spec, 0)
     assert "-m pip install onnxruntime" in caught.value.hint
     session.close()
+
+
+def test_a_real_python_36_answers_the_short_commands(tmp_path: Path) -> None:
+    owner = json.dumps({"pid": 1, "identity": ["boot", 1], "pid_namespace": None})
+    root = str(tmp_path / "board")
+    reading = json.dumps({"read": ["/proc/sys/kernel/ostype", "agent:python", "agent:writable /proc/self/comm"]})
+    keeping = json.dumps({"keep": root + "/restore.json", "data": "e30="})
+
+    def ask(*argv: str) -> dict[str, object]:
+        done = subprocess.run([python_36(), str(agent_file()), *argv], capture_output=True, text=True, timeout=60)
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+    files = ask("files", reading)["files"]
+    assert isinstance(files, dict) and files["/proc/sys/kernel/ostype"] == "Linux\n"
+    assert files["agent:python"].startswith("3.6.") and "/proc/self/comm" in files["agent:writable /proc/self/comm"]
+    assert ask("files", keeping) == {"ok": True}
+    assert ask("lease", root, "--take", "--seconds", "5", "--owner", owner)["taken"] is True
+    assert ask("agents", root)["agents"] == []
+    assert ask("end", root)["ended"] == []
+    assert ask("clean", root, "--owner", owner)["kept"] == [root + "/restore.json"]
+    assert ask("files", json.dumps({"write": "/nowhere", "data": ""}))["kind"] == "device"
