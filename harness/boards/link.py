@@ -29,6 +29,10 @@ class AgentGone(TransientError):
     """The link works, but no agent answers behind it."""
 
 
+class AgentVanished(TransientError):
+    """The process of an agent that had answered is gone: killed, crashed or ended."""
+
+
 _KINDS: dict[str, type[BenchError]] = {
     "spec": SpecError, "device": DeviceError, "transient": TransientError, "gone": AgentGone,
 }  # fmt: skip
@@ -75,7 +79,7 @@ class AgentLink:
                 return self._ask(op, fields, timeout_s - (time.monotonic() - began), quiet_until)
             except AgentGone as error:
                 self.drop()
-                raise self._gone(error) from error
+                raise self._gone(error, AgentVanished) from error
             except Unanswered:
                 raise
             except TransientError as error:
@@ -153,13 +157,15 @@ class AgentLink:
             except TransientError as error:
                 if isinstance(error, AgentGone) or time.monotonic() + pause_s >= until:
                     self.drop()
-                    raise self._gone(cause if isinstance(error, AgentGone) else error) from error
+                    if isinstance(error, AgentGone):
+                        raise self._gone(cause, AgentVanished) from error
+                    raise self._gone(error) from error
                 time.sleep(pause_s)
                 pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
 
-    def _gone(self, cause: TransientError) -> TransientError:
+    def _gone(self, cause: TransientError, kind: type[TransientError] = TransientError) -> TransientError:
         words = self._last_words()
-        return TransientError(
+        return kind(
             f"board {self._board}: the agent is gone ({cause.message})"
             + (f"; its last words: {words}" if words else ""),
             hint="run again: finished runs are kept, this one is measured anew",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.boards.link import AgentLink, sleep_until
+from harness.boards.link import AgentLink, AgentVanished, sleep_until
 from harness.core.clock import Int64Array
 from harness.core.errors import BenchError, DeviceError, TransientError
 from harness.core.ports import LoadReport, Step
@@ -91,7 +91,14 @@ class BoardSession:
         return self._link.ping(count)
 
     def load(self, spec: RunSpec, start: int) -> LoadReport:
-        reply = self._job(f"load-{start}", dict(self._load_job(spec)), LOAD_S)
+        try:
+            reply = self._job(f"load-{start}", dict(self._load_job(spec)), LOAD_S)
+        except AgentVanished as error:
+            raise TransientError(
+                f"{error.message}: it vanished while it loaded {spec.model.name}, killed, perhaps out of memory",
+                hint="look at the board's free memory (free -m, dmesg), or set memory_limit_mib in its file: then a "
+                "model that is too large is refused in words",
+            ) from error
         details, self._optimised = reply["details"], reply.get("optimised")
         self._period_s = float(details["period_s"])
         begin_ns, end_ns = reply["begin_ns"], reply["end_ns"]

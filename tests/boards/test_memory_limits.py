@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 
 from harness.boards.agent import limits
 from harness.boards.agent.basics import AgentError
-from harness.core.errors import SpecError
+from harness.core.errors import SpecError, TransientError
 from harness.core.ports import Step
 from harness.core.spec import RuntimeSpec
 from harness.core.timeline import Phase
@@ -57,6 +61,22 @@ def test_the_limit_holds_for_a_command_too(board, make_spec, tmp_path) -> None:
     session = board.start_agent(spec, 0)
     with pytest.raises(Exception, match="MemoryError"):
         session.load(spec, 0)
+    session.close()
+
+
+def test_an_agent_that_is_killed_while_it_loads(board, make_spec, tmp_path) -> None:
+    """As the kernel does it when memory runs out: no last words."""
+    (tmp_path / "slow.sh").write_text("sleep 60\n")
+    runtime = RuntimeSpec("command", command=("sh", str(tmp_path / "slow.sh"), "{n}"))
+    spec = make_spec(runtime=runtime)
+    session = board.start_agent(spec, 0)
+    pid = int(session.hello()["pid"])
+    killer = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(TransientError, match="vanished while it loaded lstm, killed, perhaps out of memory") as caught:
+        session.load(spec, 0)
+    killer.join()
+    assert "memory_limit_mib" in caught.value.hint
     session.close()
 
 
