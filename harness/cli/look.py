@@ -127,25 +127,6 @@ def export_run(selector: str, output: Path, *, meter: str | None, root: Path | N
     print(output)
 
 
-def check_board(bench: str, *, configs: Path | None, as_json: bool) -> None:
-    from harness.cli.compose import board_of_bench
-
-    board = board_of_bench(bench, configs)
-    try:
-        items = board.check()
-    finally:
-        board.close()
-    if as_json:
-        print_json([{"name": i.name, "ok": i.ok, "found": i.found, "mend": i.mend} for i in items])
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("", board.name, "found", "to mend"):
-        table.add_column(column, overflow="fold")
-    for item in items:
-        table.add_row("[green]ok[/]" if item.ok else "[yellow]--[/]", item.name, item.found, item.mend)
-    console().print(table)
-
-
 def list_meters(*, as_json: bool) -> None:
     from harness.cli.compose import meters_here
 

@@ -128,16 +128,72 @@ def exam(
         examine_runs(runs or [], root=root, as_json=as_json)
 
 
-@boards_app.command("check")
-def boards_check(
-    bench: Annotated[str, typer.Argument(help="Name of a bench, such as demo.")] = "demo",
+@boards_app.command("list")
+def boards_list(
+    tried: Annotated[bool, typer.Option("--try", help="Connect to each.")] = False,
     configs: Configs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what works on a bench's board, what is missing, and the command that mends it."""
-    from harness.cli.look import check_board
+    """List the boards that are described, and the benches that use them."""
+    from harness.cli.boards import list_boards
 
-    check_board(bench, configs=configs, as_json=as_json)
+    list_boards(tried=tried, configs=configs, as_json=as_json)
+
+
+@boards_app.command("add")
+def boards_add(
+    name: Annotated[str, typer.Argument(help="What the board is called from now on.")],
+    address: Annotated[str, typer.Argument(help="What ssh takes: host, user@host, user@host:port or an alias.")],
+    python: Annotated[str | None, typer.Option("--python", help="Its Python for agents, an absolute path.")] = None,
+    governor: Annotated[str | None, typer.Option("--governor", help="CPU governor while it is measured.")] = None,
+    directory: Annotated[str | None, typer.Option("--directory", help="Where to keep our files there.")] = None,
+    configs: Configs = None,
+) -> None:
+    """Describe a board that is reached over SSH, and say what works on it."""
+    from harness.cli.boards import add_board
+
+    given = {"python": python, "governor": governor, "directory": directory}
+    add_board(name, address, given=given, configs=configs)
+
+
+@boards_app.command("trust")
+def boards_trust(
+    host: Annotated[str, typer.Argument(help="Name of a board, or its address.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Take the key unseen: only on a network of your own.")] = False,
+    fingerprint: Annotated[
+        str | None, typer.Option("--fingerprint", help="The right one, SHA256:..., to be compared without asking.")
+    ] = None,
+    configs: Configs = None,
+) -> None:
+    """Show a host's key, ask whether it is the right one, and write it to known_hosts."""
+    from harness.cli.boards import trust_board
+
+    trust_board(host, yes=yes, fingerprint=fingerprint, configs=configs)
+
+
+@boards_app.command("check")
+def boards_check(
+    name: Annotated[str, typer.Argument(help="Name of a bench or of a board, such as demo.")] = "demo",
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what works on a board, what is missing, and the command that mends it."""
+    from harness.cli.boards import check_board
+
+    check_board(name, configs=configs, as_json=as_json)
+
+
+@boards_app.command("clean")
+def boards_clean(
+    name: Annotated[str, typer.Argument(help="Name of a bench or of a board.")],
+    force: Annotated[bool, typer.Option("--force", help="Also where another machine holds the board.")] = False,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove from a board what we left there and nobody uses."""
+    from harness.cli.boards import clean_board
+
+    clean_board(name, force=force, configs=configs, as_json=as_json)
 
 
 @boards_app.command("install")

@@ -62,7 +62,7 @@ class SshBoard(TransportBoard):
 
     @functools.cached_property
     def _lease(self) -> BoardLease:
-        return BoardLease(self.agents.command, self.agents.root)
+        return BoardLease(self.agents.command)
 
     def lease(self, seconds: float) -> None:
         """Take or renew this board for `seconds`; TransientError naming the holder while another one lives."""

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.boards.ssh.connection import CHANNEL_S, LINK_ERRORS, Connection, lost_while
+from harness.boards.ssh.connection import CHANNEL_S, LINK_ERRORS, Connection, host_key_of, lost_while
+from harness.boards.ssh.known_hosts import HostKey
 from harness.boards.ssh.lines import SshLines
-from harness.boards.ssh.route import find_route
+from harness.boards.ssh.route import Hop, find_route
 from harness.boards.ssh.shell import Frame
 from harness.boards.ssh.upload import Upload, download
 from harness.core.errors import BenchError, DeviceError, TransientError
@@ -153,13 +154,21 @@ class SshTransport:
             "boot_id": pairs.get("boot_id") or None, "free_bytes": int(free_kib) * 1024 if free_kib.isdigit() else None,
         }  # fmt: skip
 
-    def connect(self) -> None:
+    def route(self) -> tuple[Hop, ...]:
+        """The machines to pass, the board last. SpecError for an address or configuration that is wrong."""
+        return find_route(self.address, self._config)
+
+    def host_key(self) -> HostKey:
+        """The key that the board has shown, which is the known one."""
+        return host_key_of(self.connect().transport)
+
+    def connect(self) -> Connection:
         """Open the link if it is not open; the other operations do so by themselves."""
         with self._lock:
             if self._connection is None or not self._connection.alive:
                 self.close()
-                route = find_route(self.address, self._config)
-                self._connection = Connection(route, board=self.board, target=self.address)
+                self._connection = Connection(self.route(), board=self.board, target=self.address)
+            return self._connection
 
     def close(self) -> None:
         """Cut the link: nothing is sent any more when this returns. The next operation opens it anew."""
@@ -179,9 +188,7 @@ class SshTransport:
         while True:
             with self._lock:
                 fresh = fresh or self._connection is None or not self._connection.alive
-                self.connect()
-                connection = self._connection
-            assert connection is not None
+                connection = self.connect()
             try:
                 with lost_while(f"board {self.board}: the link was lost"):
                     channel = connection.open_channel(CHANNEL_S)
