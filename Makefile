@@ -13,6 +13,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST_FLAGS ?= -q
+# What the tests may use besides the core; `make test EXTRAS=dev,torch` also runs the tests that need torch.
+EXTRAS ?= dev
+DEV := $(VENV)/.$(EXTRAS)
 CAMPAIGN ?= runs/demo.yaml
 RAPL_USABLE := "import json, sys; sys.exit(not any(m['driver'] == 'rapl' and m['usable'] for m in json.load(sys.stdin)))"
 
@@ -30,10 +33,10 @@ demo: $(VENV)/.core ## measure real networks on a simulated bench: table and pic
 	else echo "== no energy counter of this machine may be read (joulebench meters list says why)"; fi
 	@$(BIN)/joulebench sim stop
 
-test: $(VENV)/.dev ## all tests (PYTEST_FLAGS="-q -k rapl" for some of them)
+test: $(DEV) ## all tests (PYTEST_FLAGS="-q -k rapl" for some of them)
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-lint: $(VENV)/.dev ## style, formatting, types, import contracts
+lint: $(DEV) ## style, formatting, types, import contracts
 	@status=0; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
@@ -41,7 +44,7 @@ lint: $(VENV)/.dev ## style, formatting, types, import contracts
 	$(BIN)/lint-imports || status=1; \
 	exit $$status
 
-bench: $(VENV)/.dev ## speed and memory; prints tables, judges nothing
+bench: $(DEV) ## speed and memory; prints tables, judges nothing
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 clean: ## remove .venv and caches; measured runs stay
@@ -64,7 +67,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "== installing joulebench with its test tools (about a minute, once)"
-	@$(PIP) --editable '.[dev]'
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing joulebench with its test tools: $(EXTRAS) (about a minute, once)"
+	@$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $@ $(VENV)/.core
