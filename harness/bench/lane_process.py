@@ -26,6 +26,12 @@ LOOK_AGAIN_S = 0.2
 ABORT_WITHIN_S = 30.0
 
 
+class LaneCrash(BenchError):
+    """A lane ended by an error that nobody raised on purpose: a defect of joulebench or of a plug-in."""
+
+    kind = "internal"
+
+
 class Work(Protocol):
     """Measures a lane; handed to its process by pickle. Tells `report` each outcome as soon as it is known."""
 
@@ -167,7 +173,7 @@ class _LaneProcess:
         if self._crash:
             self._events.emit("lane_crashed", lane=name, traceback=self._crash)
             last = self._crash.strip().splitlines()[-1]
-            error = BenchError(f"lane {name} ended by a defect: {last}", hint="its traceback is in events.jsonl")
+            error = LaneCrash(f"lane {name} ended by a defect: {last}", hint="its traceback is in events.jsonl")
         for spec in self.work.lane.specs:
             if spec.run_id not in self._told:
                 gone = TransientError(

@@ -16,7 +16,7 @@ import pytest
 
 from harness.bench.background import Background
 from harness.bench.campaign import Outcome
-from harness.bench.lane_process import run_lanes
+from harness.bench.lane_process import LaneCrash, run_lanes
 from harness.bench.lanes import Lane
 from harness.config.profiles import QUICK
 from harness.core.errors import BenchError, DeviceError, TransientError
@@ -108,7 +108,7 @@ def test_several_lanes_report_everything_once_and_tagged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "kind", "words"), [("defect", BenchError, "index too far"), ("exit", TransientError, "status 7")]
+    ("how", "kind", "words"), [("defect", LaneCrash, "index too far"), ("exit", TransientError, "status 7")]
 )
 def test_a_lane_that_breaks_costs_its_own_runs_only(how: str, kind: type[BenchError], words: str) -> None:
     log: list[Event] = []
@@ -204,7 +204,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from harness.bench.background import Background
-from harness.bench.lane_process import run_lanes
+from harness.bench.lane_process import LaneCrash, run_lanes
 from harness.core.events import EventStream
 from tests.bench.test_lane_process import Waits, lane, remember
 if __name__ == "__main__":
