@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,21 +40,34 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) 
     else:
         entries = {e.path.resolve(): e for r in roots_of(root) for e in list_runs(r)}
         runs = [e.path for e in entries.values() if e.status is RunStatus.FINISHED]
-    rows = [row for run in runs if (row := join_run(run, default_parent())) is not None]
-    if not rows:
+    rows: list[ExamRow] = []
+    lost: dict[str, str] = {}
+    for run in runs:
+        try:
+            row = join_run(run, default_parent())
+        except SpecError as error:
+            lost[run.name] = error.message
+        else:
+            rows += [] if row is None else [row]
+    if not rows and not lost:
         raise SpecError(
             "no simulated run whose truth is still kept", hint="measure one: joulebench run --sim runs/demo.yaml"
         )
-    _print_exam(rows, as_json=as_json)
+    _print_exam(rows, as_json=as_json, lost=lost)
 
 
-def _print_exam(rows: Sequence[ExamRow], *, as_json: bool) -> None:
+def _print_exam(rows: Sequence[ExamRow], *, as_json: bool, lost: Mapping[str, str] | None = None) -> None:
+    """`lost`: run id -> why its truth cannot be found; said, never left out in silence."""
     from harness.exam.score import score, score_table
 
     if as_json:
-        print_json({"rows": [row.to_json() for row in rows], "score": score(rows).to_json()})
-    else:
+        graded = {"rows": [row.to_json() for row in rows], "score": score(rows).to_json() if rows else None}
+        print_json({**graded, "truth_not_found": dict(lost or {})})
+        return
+    if rows:
         print(score_table(rows))
+    for run_id, why in (lost or {}).items():
+        print(f"not graded: {run_id}: {why}")
 
 
 def list_benches(*, as_json: bool) -> None:
