@@ -137,7 +137,8 @@ class SshBoard:
         shutil.copy(self.user_key.with_suffix(".pub"), self.directory / "authorized_keys")
 
     def _write_config(self, noise: str, environment: Mapping[str, str], options: Sequence[str], *, sftp: bool) -> None:
-        variables = {"HOME": str(self.home), _MARK: self._token, **environment}
+        leases = str(self.directory / "leases")  # those of a machine of its own
+        variables = {"HOME": str(self.home), _MARK: self._token, "JOULEBENCH_LEASES": leases, **environment}
         lines = [
             *options,
             f"ListenAddress {self.address}", f"Port {self.port}", f"HostKey {self.host_key}",

@@ -18,12 +18,16 @@ import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from harness.boards.agent.lease import current
+from harness.boards.lease import held
+from harness.boards.owner import DEAD, fate_of
 from harness.core.errors import DeviceError, HeldError
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import NS_PER_S, RealClock, WaitClock
 
 ENVIRONMENT = "JOULEBENCH_LEASES"
 DIRECTORY = "/tmp/joulebench-leases"
+THIS_MACHINE = "board local"
 LOOK_AGAIN_S = 0.2
 SIMULATED_METER = "simulated meter"
 IDENTIFYING = ("serial", "address", "host", "port", "device", "path", "resource", "bus", "root", "index", "uuid")
@@ -46,7 +50,7 @@ def resources_of(spec: RunSpec, *, on_board: Container[str] = ()) -> tuple[str, 
 def board_resource(board: BoardSpec, *, simulated: bool = False) -> str:
     """The board's name among leases: its address. All local boards are one machine, unless they are simulated."""
     if board.transport == "local":
-        return f"board {board.name} of {getpass.getuser()}, simulated" if simulated else "board local"
+        return f"board {board.name} of {getpass.getuser()}, simulated" if simulated else THIS_MACHINE
     host = (board.address or board.name).rpartition("@")[2].lower().removesuffix(":22")
     return f"board {host}"
 
@@ -70,11 +74,20 @@ def hold(
     """
     directory = _directory()
     clock = clock or RealClock()
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as taken:
         for resource in sorted(set(resources)):  # one order for everybody: nobody waits in a ring
             if not resource.startswith(SIMULATED_METER):
-                held.callback(os.close, _take(directory, resource, wait_s, campaign, clock))
+                taken.callback(os.close, _take(directory, resource, wait_s, campaign, clock))
+            if resource == THIS_MACHINE:
+                _nobody_from_elsewhere()
         yield
+
+
+def _nobody_from_elsewhere() -> None:
+    """Somebody may be measuring with this machine over SSH: then it is held by the lease that lies on it."""
+    holder = current()
+    if holder is not None and fate_of(holder["owner"]) != DEAD:
+        held(THIS_MACHINE.removeprefix("board "), holder)
 
 
 def holders(resources: Sequence[str]) -> dict[str, str]:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
+from harness.core.errors import BenchError, DeviceError, HeldError, SpecError, TransientError
 from harness.core.ports import Transport
 
 COMMAND_S = 30.0
 
-_KINDS: dict[str, type[BenchError]] = {"spec": SpecError, "device": DeviceError, "transient": TransientError}
+_KINDS: dict[str, type[BenchError]] = {
+    "spec": SpecError, "device": DeviceError, "transient": TransientError, "held": HeldError,
+}  # fmt: skip
 
 
 class AgentCommand:

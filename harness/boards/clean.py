@@ -43,7 +43,7 @@ def clean_board(
     TransientError naming the holder of the lease; DeviceError if the agent file cannot be run there.
     """
     agent = AgentCommand(transport, board=board or root, python=python, script=agent_path)
-    lease = BoardLease(agent, root)
+    lease = BoardLease(agent)
     lease.lease(2 * CLEAN_S, force=force and not _held_from_here(lease))
     try:
         return _clean(agent, root)

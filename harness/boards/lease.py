@@ -16,10 +16,10 @@ from harness.core.errors import HeldError
 
 
 class BoardLease:
-    """Lease on the board's directory `root` (harness.core.ports.LeasedBoard)."""
+    """The one lease of the machine behind `agent` (harness.core.ports.LeasedBoard)."""
 
-    def __init__(self, agent: AgentCommand, root: str) -> None:
-        self._agent, self._root = agent, root
+    def __init__(self, agent: AgentCommand) -> None:
+        self._agent = agent
 
     def lease(self, seconds: float, *, force: bool = False) -> None:
         """Take it, or renew it, for `seconds` from now; one round trip unless its holder has died.
@@ -35,15 +35,15 @@ class BoardLease:
 
     def release(self) -> None:
         """Give it back; nothing happens if another one has it by now."""
-        self._agent.ask("lease", self._root, "--release", "--owner", owner_record())
+        self._agent.ask("lease", "--release", "--owner", owner_record())
 
     def holder(self) -> Mapping[str, Any] | None:
         """`owner`, `left_s` and `held_s` of the lease in force, or None."""
-        found: Mapping[str, Any] | None = self._agent.ask("lease", self._root)["holder"]
+        found: Mapping[str, Any] | None = self._agent.ask("lease")["holder"]
         return found
 
     def _take(self, seconds: float, *, force: bool = False, dead: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        argv = ["lease", self._root, "--take", "--seconds", repr(seconds), "--owner", owner_record()]
+        argv = ["lease", "--take", "--seconds", repr(seconds), "--owner", owner_record()]
         if dead is not None:
             argv += ["--dead", json.dumps(dead)]
         return self._agent.ask(*argv, *(["--force"] if force else []))

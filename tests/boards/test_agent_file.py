@@ -99,7 +99,7 @@ def test_a_real_python_36_answers_the_short_commands(tmp_path: Path) -> None:
     assert isinstance(files, dict) and files["/proc/sys/kernel/ostype"] == "Linux\n"
     assert files["agent:python"].startswith("3.6.") and "/proc/self/comm" in files["agent:writable /proc/self/comm"]
     assert ask("files", keeping) == {"ok": True}
-    assert ask("lease", root, "--take", "--seconds", "5", "--owner", owner)["taken"] is True
+    assert ask("lease", "--take", "--seconds", "5", "--owner", owner)["taken"] is True
     assert ask("agents", root)["agents"] == []
     assert ask("end", root)["ended"] == []
     assert ask("clean", root, "--owner", owner)["kept"] == [root + "/restore.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness.bench.leases import hold
 from harness.boards.agent.lease import now_ns
 from harness.boards.agent.life import identity
 from harness.boards.agent_command import AgentCommand
@@ -29,23 +31,25 @@ def agent() -> AgentCommand:
     return AgentCommand(LocalTransport(), board="pi", python=sys.executable, script=str(agent_file()))
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    return str(tmp_path / "board")
+@pytest.fixture(autouse=True)
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the lease, in a directory that stands for the board's."""
+    monkeypatch.setenv("JOULEBENCH_LEASES", str(tmp_path / "leases"))
+    return tmp_path / "leases" / "board.json"
 
 
 @pytest.fixture
-def lease(agent: AgentCommand, root: str) -> BoardLease:
-    return BoardLease(agent, root)
+def lease(agent: AgentCommand) -> BoardLease:
+    return BoardLease(agent)
 
 
 @pytest.fixture
-def take(agent: AgentCommand, root: str) -> Callable[..., dict[str, Any]]:
+def take(agent: AgentCommand) -> Callable[..., dict[str, Any]]:
     """Takes the lease as another owner."""
 
     def ask(owner: Owner, seconds: float = 60.0, **more: Owner) -> dict[str, Any]:
         extra = [word for name, value in more.items() for word in (f"--{name}", json.dumps(value))]
-        argv = ["lease", root, "--take", "--seconds", str(seconds), "--owner", json.dumps(owner)]
+        argv = ["lease", "--take", "--seconds", str(seconds), "--owner", json.dumps(owner)]
         return agent.ask(*argv, *extra)
 
     return ask
@@ -128,33 +132,33 @@ def test_force_takes_it_from_anybody(lease: BoardLease, take: Callable[..., Any]
     assert not take(elsewhere())["taken"]
 
 
-def test_a_restart_of_the_board_frees_it(lease: BoardLease, take: Callable[..., Any], root: str) -> None:
+def test_a_restart_of_the_board_frees_it(lease: BoardLease, take: Callable[..., Any], record: Path) -> None:
     take(elsewhere(), seconds=1e6)
-    path = Path(root, "lease.json")
-    kept = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**kept, "boot_id": "the boot before"}), "utf-8")
+    kept = json.loads(record.read_text("utf-8"))
+    record.write_text(json.dumps({**kept, "boot_id": "the boot before"}), "utf-8")
     lease.lease(30.0)
 
 
-def test_the_wall_clock_of_the_board_does_not_matter(take: Callable[..., Any], root: str) -> None:
+def test_the_wall_clock_of_the_board_does_not_matter(take: Callable[..., Any], record: Path) -> None:
     take(elsewhere(), seconds=100.0)
-    kept = json.loads(Path(root, "lease.json").read_text("utf-8"))
+    kept = json.loads(record.read_text("utf-8"))
     assert 90e9 < kept["until_ns"] - now_ns() < 100e9  # CLOCK_MONOTONIC
     kept["written_unix_s"] -= 3600.0
-    Path(root, "lease.json").write_text(json.dumps(kept), "utf-8")
+    record.write_text(json.dumps(kept), "utf-8")
     assert not take(elsewhere(2))["taken"]
 
 
 RACER = """
-import argparse, contextlib, io, json, sys, time
+import argparse, contextlib, io, json, os, sys, time
 from harness.boards.agent.lease import lease
 owner, first_ns = sys.argv[1], int(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
 begin = time.monotonic_ns()
 begin += first_ns - begin % first_ns
-for k, root in enumerate(sys.argv[3:]):
-    given = dict(root=root, take=True, release=False, owner=owner, seconds=60.0, dead="null", force=False)
+for k, folder in enumerate(sys.argv[3:]):
+    os.environ["JOULEBENCH_LEASES"] = folder
+    given = dict(take=True, release=False, owner=owner, seconds=60.0, dead="null", force=False)
     options = argparse.Namespace(**given)
     while time.monotonic_ns() < begin + k * 10_000_000:
         pass
@@ -166,10 +170,10 @@ for k, root in enumerate(sys.argv[3:]):
 
 
 def test_of_many_that_take_it_at_once_one_gets_it(tmp_path: Path) -> None:
-    roots = [str(tmp_path / str(k)) for k in range(30)]
+    folders = [str(tmp_path / str(k)) for k in range(30)]
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, json.dumps(elsewhere(k)), str(10**9), *roots],
+            [sys.executable, "-c", RACER, json.dumps(elsewhere(k)), str(10**9), *folders],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
         )
         for k in range(3)
@@ -186,16 +190,49 @@ def test_of_many_that_take_it_at_once_one_gets_it(tmp_path: Path) -> None:
     assert winners == [1] * 30
 
 
-def test_a_damaged_record_is_no_lease(lease: BoardLease, root: str) -> None:
-    Path(root).mkdir()
-    Path(root, "lease.json").write_text('{"owner": ', "utf-8")
+def test_who_measures_on_the_board_itself_is_not_disturbed(lease: BoardLease) -> None:
+    with (
+        hold(["board local"]),
+        pytest.raises(HeldError, match=rf"board pi: process {os.getpid()} .* on the board itself"),
+    ):
+        lease.lease(30.0)
     lease.lease(30.0)
 
 
-def test_a_directory_that_cannot_be_written_is_a_device_error(agent: AgentCommand, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DeviceError, match=r"board pi: .*file/board cannot be written"):
-        BoardLease(agent, str(tmp_path / "file" / "board")).lease(30.0)
+def test_who_measures_from_elsewhere_is_not_disturbed_on_the_board_itself(take: Callable[..., Any]) -> None:
+    take(elsewhere(), seconds=1.5)
+    with pytest.raises(HeldError, match="board local is held by process 4711 of ann on"), hold(["board local"]):
+        pytest.fail("held twice")
+    time.sleep(1.5)
+    with hold(["board local"]):
+        pass
+
+
+def test_a_damaged_record_is_no_lease(lease: BoardLease, record: Path) -> None:
+    record.parent.mkdir()
+    record.write_text('{"owner": ', "utf-8")
+    lease.lease(30.0)
+
+
+def test_a_directory_that_cannot_be_written_is_a_device_error(lease: BoardLease, record: Path) -> None:
+    record.parent.write_text("")
+    with pytest.raises(DeviceError, match=r"board pi: .*board\.json cannot be written"):
+        lease.lease(30.0)
+
+
+def test_a_link_in_the_shared_directory_is_not_followed(lease: BoardLease, record: Path, tmp_path: Path) -> None:
+    record.parent.mkdir()
+    (tmp_path / "precious").write_text("years")
+    record.symlink_to(tmp_path / "precious")
+    with pytest.raises(DeviceError, match="cannot be written"):
+        lease.lease(30.0)
+    assert (tmp_path / "precious").read_text() == "years"
+
+
+def test_every_user_of_the_board_may_take_it(lease: BoardLease, record: Path) -> None:
+    lease.lease(30.0)
+    assert record.stat().st_mode & 0o777 == 0o666
+    assert record.parent.stat().st_mode & 0o7777 == 0o1777
 
 
 def test_who_lives_is_judged_here_only_for_processes_of_here(colleague: Any) -> None:

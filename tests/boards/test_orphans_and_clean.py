@@ -34,7 +34,8 @@ Spawn = Callable[[Any], int]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JOULEBENCH_LEASES", str(tmp_path / "leases"))
     return tmp_path / "board"
 
 
@@ -82,8 +83,8 @@ def colleague() -> Iterator[dict[str, Any]]:
         process.kill()
 
 
-def lease_as(agent: AgentCommand, root: Path, owner: Any, seconds: float = 60.0) -> None:
-    argv = ["lease", str(root), "--take", "--seconds", str(seconds), "--owner", json.dumps(owner)]
+def lease_as(agent: AgentCommand, owner: Any, seconds: float = 60.0) -> None:
+    argv = ["lease", "--take", "--seconds", str(seconds), "--owner", json.dumps(owner)]
     assert agent.ask(*argv)["taken"]
 
 
@@ -103,11 +104,11 @@ def test_the_agent_of_a_live_owner_of_this_machine_is_spared(
 def test_an_owner_elsewhere_counts_as_long_as_the_lease_is_his(agent: AgentCommand, root: Path, spawn: Spawn) -> None:
     """The board cannot see that process, and must not take its absence for death."""
     pid = spawn(ELSEWHERE)
-    lease_as(agent, root, ELSEWHERE)
+    lease_as(agent, ELSEWHERE)
     with pytest.raises(TransientError, match="in use by process 4711 of ann on lab-2"):
         end_orphans(agent, str(root))
     assert alive(pid)
-    BoardLease(agent, str(root)).lease(60.0, force=True)
+    BoardLease(agent).lease(60.0, force=True)
     assert end_orphans(agent, str(root)) == (pid,)
     assert not alive(pid)
 
@@ -121,7 +122,7 @@ def test_a_machine_of_the_same_name_is_another_machine(agent: AgentCommand, root
     """By name and pid it would be this very process, and by its absence here it would be dead."""
     twin = {**json.loads(owner_record()), "identity": ["another-boot", 99]}
     pid = spawn(twin)
-    lease_as(agent, root, twin)
+    lease_as(agent, twin)
     with pytest.raises(TransientError, match="in use"):
         end_orphans(agent, str(root))
     assert alive(pid)
@@ -178,7 +179,7 @@ def test_what_nobody_needs_goes(littered: Path) -> None:
     assert report.freed_bytes == 5300
     assert sorted(Path(path).name for path in report.removed) == ["0-gone", "model.onnx"]
     assert report.kept == () and report.ended == ()
-    assert not (littered / "lease.json").exists()
+    assert (littered.parent / "leases" / "board.json").read_text() == ""  # given back
     assert clean(littered) == CleanReport(0, (), (), ())
 
 
@@ -205,7 +206,7 @@ def test_orphans_are_ended_and_their_results_go(littered: Path, spawn: Spawn) ->
 
 def test_a_held_board_is_left_alone_unless_forced(agent: AgentCommand, littered: Path, spawn: Spawn) -> None:
     pid = spawn(ELSEWHERE)
-    lease_as(agent, littered, ELSEWHERE)
+    lease_as(agent, ELSEWHERE)
     with pytest.raises(HeldError, match="process 4711 of ann on lab-2"):
         clean(littered)
     assert alive(pid) and (littered / "files" / "model.onnx").exists()
@@ -216,7 +217,7 @@ def test_a_held_board_is_left_alone_unless_forced(agent: AgentCommand, littered:
 def test_force_does_not_push_aside_a_live_process_of_this_machine(
     agent: AgentCommand, littered: Path, colleague: dict[str, Any]
 ) -> None:
-    lease_as(agent, littered, colleague)
+    lease_as(agent, colleague)
     with pytest.raises(HeldError, match=f"process {colleague['pid']}"):
         clean(littered, force=True)
 

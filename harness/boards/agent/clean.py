@@ -5,8 +5,7 @@ import os
 import shutil
 
 from .basics import answer
-from .files import remove_file
-from .lease import LEASE, alone, current, same_owner
+from .lease import current, release_own, same_owner
 from .orphans import agents_below, size_of
 
 
@@ -20,23 +19,20 @@ def clean(options):
     owner = json.loads(options.owner)
 
     def work():
-        if not os.path.isdir(root):
-            return {"freed": 0, "removed": [], "kept": []}
-        with alone(root):
-            holder = current(root)
-            if holder is not None and not same_owner(holder["owner"], owner):
-                return {"freed": 0, "removed": [], "kept": [], "holder": holder}
-            report = {"freed": 0, "removed": [], "kept": [], "holder": None}
-            alive = set(agent["directory"] for agent in agents_below(root))
-            for path in _candidates(root):
-                if os.path.realpath(path) in alive or (alive and os.path.dirname(path) == os.path.join(root, "files")):
-                    report["kept"].append(path)
-                else:
-                    _remove(path, report)
-            remove_file(os.path.join(root, LEASE))
-            if os.path.exists(os.path.join(root, "restore.json")):
-                report["kept"].append(os.path.join(root, "restore.json"))
-            return report
+        holder = current()
+        if holder is not None and not same_owner(holder["owner"], owner):
+            return {"freed": 0, "removed": [], "kept": [], "holder": holder}
+        report = {"freed": 0, "removed": [], "kept": [], "holder": None}
+        alive = set(agent["directory"] for agent in agents_below(root))
+        for path in _candidates(root):
+            if os.path.realpath(path) in alive or (alive and os.path.dirname(path) == os.path.join(root, "files")):
+                report["kept"].append(path)
+            else:
+                _remove(path, report)
+        if os.path.exists(os.path.join(root, "restore.json")):
+            report["kept"].append(os.path.join(root, "restore.json"))
+        release_own(owner)
+        return report
 
     return answer(work)
 

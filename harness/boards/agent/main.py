@@ -45,7 +45,6 @@ def _parser():
     small.add_argument("request")
     small.add_argument("--root", default="/")
     lease = commands.add_parser("lease")
-    lease.add_argument("root")
     lease.add_argument("--take", action="store_true")
     lease.add_argument("--release", action="store_true")
     lease.add_argument("--owner", default="null")

@@ -27,7 +27,7 @@ def agents(options):
             "agents": list(agents_below(options.root)),
             "left": list(left_below(options.root)),
             "stale": len(stale_below(os.path.join(options.root, "agents"), KEPT_S)),
-            "holder": current(os.path.abspath(options.root)),
+            "holder": current(),
         }
 
     return answer(work)

@@ -39,7 +39,7 @@ from harness.boards.lease import BoardLease
 from harness.boards.ssh.transport import SshTransport
 transport = SshTransport("pi", board="pi", config=Path(sys.argv[1]))
 agent = AgentCommand(transport, board="pi", python=sys.executable, script=sys.argv[2])
-BoardLease(agent, sys.argv[3]).lease(300.0)
+BoardLease(agent).lease(300.0)
 print("held", flush=True)
 time.sleep(60)
 """
@@ -123,10 +123,10 @@ def test_a_killed_holder_loses_the_board_and_a_live_one_does_not(
     board: SshBoard, agent: AgentCommand, link: CountedTransport, root: str
 ) -> None:
     script = f"{root}/files/{agent_file().name}"
-    argv = [sys.executable, "-c", HOLDER, str(board.config), script, root]
+    argv = [sys.executable, "-c", HOLDER, str(board.config), script]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        lease = BoardLease(agent, root)
+        lease = BoardLease(agent)
         with pytest.raises(HeldError, match=f"board pi is held by process {other.pid} of "):
             lease.lease(60.0)
         other.kill()
@@ -170,12 +170,12 @@ def test_a_board_that_restarts_forgets_its_lease(
     if link.facts()["boot_id"] == boot_id():
         pytest.skip("a boot id of its own needs root")
     theirs = {"node": "lab-2", "user": "ann", "pid": 1, "identity": ["boot", 1], "pid_namespace": "pid:[7]"}
-    assert agent.ask("lease", root, "--take", "--seconds", "9000", "--owner", json.dumps(theirs))["taken"]
+    assert agent.ask("lease", "--take", "--seconds", "9000", "--owner", json.dumps(theirs))["taken"]
     with pytest.raises(HeldError):
-        BoardLease(agent, root).lease(60.0)
+        BoardLease(agent).lease(60.0)
     link.close()
     board.reboot()
-    BoardLease(agent, root).lease(60.0)
+    BoardLease(agent).lease(60.0)
 
 
 def test_tidying_over_the_link(link: CountedTransport, agent: AgentCommand, root: str) -> None:
