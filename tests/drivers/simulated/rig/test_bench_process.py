@@ -105,6 +105,28 @@ def test_edges_on_the_pin_become_power_on_the_wire_and_truth_on_the_disk(parent)
 
 
 @pytest.mark.realtime
+def test_benches_of_equal_meters_are_told_apart_by_name_and_share_the_cpus(parent):
+    unnamed = SimulatedBench.attach(parent, meters=[HVPM], world="bench", seed=3)
+    one = SimulatedBench.attach(parent, meters=[HVPM], world="bench", seed=3, name="one", share=(0, 2))
+    two = SimulatedBench.attach(parent, meters=[HVPM], world="bench", seed=3, name="two", share=(1, 2))
+    again = SimulatedBench.attach(parent, meters=[HVPM], world="bench", seed=3, name="one")
+    benches = (unnamed, one, two)
+    assert again.folder == one.folder and not again.started
+    assert len({b.folder for b in benches}) == 3
+    assert len({b.status()["seed"] for b in benches}) == 3  # each is another draw: they do not share their errors
+    assert unnamed.status()["seed"] == 3
+    cpus = unnamed.board_cpus
+    if len(cpus) > 1:
+        assert not set(one.board_cpus) & set(two.board_cpus)
+        assert {*one.board_cpus, *two.board_cpus} == set(cpus)
+    else:
+        assert one.board_cpus == two.board_cpus == cpus
+    again.close()
+    for bench in benches:
+        bench.quit()
+
+
+@pytest.mark.realtime
 def test_the_bench_outlives_its_client_is_found_again_and_another_world_is_another_bench(parent):
     first = SimulatedBench.attach(parent, meters=[HVPM], world="ideal", seed=3)
     pid = first.status()["pid"]
