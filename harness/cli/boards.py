@@ -303,7 +303,7 @@ def clean_board(name: str, *, force: bool, configs: Path | None, as_json: bool) 
             }
         )  # fmt: skip
         return
-    print(f"board {spec.name}: {report.freed_bytes / 2**20:.1f} MiB freed in {root}")
+    print(f"board {spec.name}: {report.freed_bytes / 1024:,.0f} KiB freed in {root}")
     if report.kept:
         print(f"kept, in use: {', '.join(report.kept)}")
     if report.ended:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from harness.boards.ssh.transport import SshTransport
-from harness.core.errors import BenchError
+from harness.core.errors import BenchError, TransientError
 from harness.core.ports import CheckItem
 
 ROUND_TRIPS = 7
@@ -22,7 +22,7 @@ _LOGIND = (
 
 
 def check_link(transport: SshTransport) -> tuple[CheckItem, ...]:
-    """Findings about the connection; if there is none, the one finding why. Nothing is raised."""
+    """Findings about the connection; without one a single finding: `connection` (may pass) or `access` (will not)."""
     begun = time.monotonic()
     try:
         transport.connect()
@@ -35,7 +35,8 @@ def check_link(transport: SshTransport) -> tuple[CheckItem, ...]:
             *_login_manager(transport),
         )
     except BenchError as error:
-        return (CheckItem("connection", False, error.message, error.hint),)
+        name = "connection" if isinstance(error, TransientError) else "access"
+        return (CheckItem(name, False, error.message, error.hint),)
 
 
 def _way(transport: SshTransport) -> str:
