@@ -30,6 +30,7 @@ PATTERNS = (
     f"{THERMAL}/thermal_zone*/type", f"{THERMAL}/thermal_zone*/temp",
     f"{THERMAL}/cooling_device*/type", f"{THERMAL}/cooling_device*/cur_state",
     FIRMWARE, "/sys/class/hwmon/hwmon*/name", "/sys/class/hwmon/hwmon*/in0_lcrit_alarm",
+    "/sys/class/hwmon/hwmon*/temp*_input", "/sys/class/hwmon/hwmon*/temp*_label",
     "/sys/class/rfkill/rfkill*/type", "/sys/class/rfkill/rfkill*/name", "/sys/class/rfkill/rfkill*/soft",
     "/sys/class/rfkill/rfkill*/hard", "/sys/class/net/*/uevent", "/sys/class/net/*/operstate",
     "/sys/class/bluetooth/hci*/uevent",
@@ -132,8 +133,20 @@ def _turbo(files: Files) -> str | None:
 
 
 def _temperatures(files: Files) -> dict[str, float] | None:
-    millidegrees = _typed(files, f"{THERMAL}/thermal_zone", "temp")
+    """By thermal zone; by sensor where the kernel has no zones (AMD desktops)."""
+    millidegrees = _typed(files, f"{THERMAL}/thermal_zone", "temp") or _sensors(files)
     return {name: value / 1000.0 for name, value in millidegrees.items()} or None
+
+
+def _sensors(files: Files) -> dict[str, int]:
+    found = {}
+    for path in sorted(files):
+        match = re.match(r"(/sys/class/hwmon/(hwmon\d+))/(temp\d+)_input$", path)
+        value = integer(files, path) if match else None
+        if match and value is not None:
+            chip, label = text(files, f"{match[1]}/name") or "", text(files, f"{match[1]}/{match[3]}_label") or match[3]
+            found[f"{match[2]} {chip} {label}"] = value
+    return found
 
 
 def _cooling(files: Files) -> dict[str, int] | None:

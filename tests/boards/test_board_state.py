@@ -152,6 +152,15 @@ def test_unreadable_numbers_are_not_available(tree: Path) -> None:
     assert direct(tree).read()["temperature_c"] is None
 
 
+def test_sensors_tell_the_temperature_where_there_are_no_zones(make: Make, tmp_path: Path, tree: Path) -> None:
+    amd = tmp_path / "amd"
+    for root in (amd, tree):
+        for file, value in {"name": "k10temp", "temp1_input": "54250", "temp1_label": "Tctl"}.items():
+            write(root, f"sys/class/hwmon/hwmon2/{file}", value)
+    assert make(amd).read()["temperature_c"] == {"hwmon2 k10temp Tctl": 54.25}
+    assert make(tree).read()["temperature_c"] == {"thermal_zone0 cpu-thermal": 61.5}
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
