@@ -266,7 +266,7 @@ FAULTS = (
         clock_fault("step"),
         step_clock("monotonic"),
         may_refuse="clocks",
-    ),  # fmt: skip
+    ),
     Fault("clock wrong by 200 ppm", "completed", clock_fault(rate=2e-4), retries=0),
     Fault("no Python", "device", no_python, says=r"install python3"),
     Fault("no runtime", "device", no_runtime, says=r"pip install"),

@@ -103,9 +103,8 @@ class Lab:
             "transport": "ssh", "address": name, "python": sys.executable,
             "directory": str(self.folder / "on" / name), **settings,
         }  # fmt: skip
-        monsoon = {
-            "name": "monsoon", "meter": "monsoon-hvpm", "plane": "dc_input", "rails": {"main": "main"}, "total": ["main"]
-        }  # fmt: skip
+        monsoon: dict[str, Any] = {"name": "monsoon", "meter": "monsoon-hvpm", "plane": "dc_input"}
+        monsoon |= {"rails": {"main": "main"}, "total": ["main"]}
         write_yaml(self.configs / "boards" / f"{name}.yaml", {k: v for k, v in described.items() if v is not None})
         write_yaml(self.configs / "benches" / f"{name}.yaml", {"board": name, "meters": [monsoon]})
 

@@ -1,4 +1,4 @@
-"""A board whose clocks are wrong: on PYTHONPATH of the agent, below the shipped code, it bends what Python's clocks say.
+"""A board whose clocks are wrong: on PYTHONPATH of the agent, below the shipped code, it bends Python's clocks.
 
 JOULEBENCH_CLOCK_RATE: how much faster the monotonic clock runs than it should (2e-4: 200 ppm). JOULEBENCH_CLOCK_STEP: a
 file; once it exists, the clock that it names ("monotonic" or "realtime") is ahead by an hour.
