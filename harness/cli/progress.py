@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PHRASES = {
     "board_restored_after_crash": "board settings left by a crash put back: {restored}",
     "orphan_agents_ended": "agents left by a dead harness ended: pids {pids}",
+    "cooling_down": "board {board} cools down: {zone} is at {temperature_c:.1f} C, runs begin at {limit_c:g} C",
     "meter_found_sampling": "meter {meter} was found sampling: stopped and drained",
     "run_skipped": "[{index1}/{total}] {run_id}: {reason}, not measured",
     "run_retry": "{run_id}: attempt {attempt} of {of} failed: {message}",
