@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -27,6 +28,7 @@ CHANNEL_S = 10.0
 SILENT_MS = 20_000  # bytes unacknowledged for so long: the link is gone (TCP_USER_TIMEOUT)
 LINK_ERRORS = (paramiko.SSHException, EOFError, OSError)  # what paramiko raises when a link is lost
 _FAREWELL_S = 1.0
+_DISCARD = struct.pack("ii", 1, 0)  # SO_LINGER: closing forgets what is not sent yet
 _LOG = "harness.boards.ssh.paramiko"
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
@@ -92,13 +94,22 @@ class Wire:
         lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
 
-    def close(self) -> None:
-        """Returns when nothing more will be sent, or after a second. May be called twice."""
-        with contextlib.suppress(OSError):
+    def close(self, *, abort: bool = False) -> None:
+        """Returns when nothing more will be sent. May be called twice.
+
+        What the other side has not acknowledged within a second, or at once if `abort`, is never sent: a command that
+        was given up must not begin minutes later, when the link is back.
+        """
+        try:
+            if abort:
+                raise TimeoutError
             self._kept.shutdown(socket.SHUT_WR)
             self._kept.settimeout(_FAREWELL_S)
             while self._kept.recv(1 << 16):
                 pass
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD)
         self._kept.close()
         self.socket.close()
         if self._process is not None:
@@ -127,7 +138,7 @@ class Connection:
                 with lost_while(f"board {board}: {hop.name} did not let us in"):
                     log_in(transport, hop, board=board, target=target_here)
         except BaseException:
-            self.close()
+            self.close(abort=True)
             raise
 
     def _negotiated(self, hop: Hop, *, board: str) -> Any:
@@ -158,7 +169,7 @@ class Connection:
     @contextlib.contextmanager
     def at_most(self, seconds: float) -> Iterator[None]:
         """Cut the connection if the block takes longer: the way out of paramiko's waits that have no end."""
-        guard = threading.Timer(seconds, self.close)
+        guard = threading.Timer(seconds, self.close, kwargs={"abort": True})
         guard.daemon = True
         guard.start()
         try:
@@ -166,12 +177,15 @@ class Connection:
         finally:
             guard.cancel()
 
-    def close(self) -> None:
-        """Cut the link; returns when its threads are gone and its last packet is out. May be called twice."""
+    def close(self, *, abort: bool = False) -> None:
+        """Cut the link; returns when its threads are gone and its last packet is out. May be called twice.
+
+        `abort`: the link is lost, do not wait for it.
+        """
         with self._closing:
             end_transports(self._transports)
             if self._wire is not None:
-                self._wire.close()
+                self._wire.close(abort=abort)
                 self._wire = None
 
 

@@ -26,6 +26,7 @@ FACTS_S = 20.0
 SPAWN_S = 20.0
 PATIENCE_S = 120.0
 _KILL_S = 5.0
+_SHORTEST_S = 2.0  # a board under load needs a moment to open a channel
 _TICK_S = 0.05  # how late output on standard error may be noticed while standard output is silent
 
 _DETACH = (
@@ -60,7 +61,7 @@ class SshTransport:
         """Run argv there without input. DeviceError if there is no such program; TransientError after `timeout_s`
         (it is then ended there, as far as the link allows) or when the link is lost."""
         frame = Frame.new()
-        channel = self._start(frame.command(argv))
+        channel = self._start(frame.command(argv), min(CHANNEL_S, max(timeout_s, _SHORTEST_S)))
         try:
             out, err, status = self._collect(channel, frame, argv[0], timeout_s)
         finally:
@@ -92,14 +93,19 @@ class SshTransport:
             if ended:
                 raise self._no_status(channel, bytes(out), bytes(err), program)
             if time.monotonic() > until:
-                self._end(frame.pid(out))
+                self._give_up(channel, frame.pid(out))
                 raise TransientError(f"board {self.board}: command {program!r} did not end within {timeout_s:g} s")
 
-    def _end(self, pid: str | None) -> None:
-        """End what a command left behind that took too long, if the link allows: it would heat the board."""
+    def _give_up(self, channel: Any, pid: str | None) -> None:
+        """End a command that took too long, if the link allows: it would heat the board. One that has not even begun
+        is not to begin later: the link is cut, and with it what is still to be sent."""
         if pid is not None:
             with contextlib.suppress(BenchError):
                 self.run(["sh", "-c", _KILL, "sh", pid], timeout_s=_KILL_S)
+            return
+        with self._lock:
+            if self._connection is not None and self._connection.transport is channel.get_transport():
+                self._drop(self._connection)
 
     def _no_status(self, channel: Any, out: bytes, err: bytes, program: str) -> BenchError:
         channel.status_event.wait(1.0)
@@ -166,7 +172,8 @@ class SshTransport:
         """Open the link if it is not open; the other operations do so by themselves."""
         with self._lock:
             if self._connection is None or not self._connection.alive:
-                self.close()
+                if self._connection is not None:
+                    self._drop(self._connection)
                 self._connection = Connection(self.route(), board=self.board, target=self.address)
             return self._connection
 
@@ -182,7 +189,7 @@ class SshTransport:
         frame = Frame.new()
         return self._start(frame.talk(script, argv)), frame
 
-    def _start(self, command: str) -> Any:
+    def _start(self, command: str, timeout_s: float = CHANNEL_S) -> Any:
         """A channel on which `command` was started. A link that died unnoticed is opened anew, once."""
         fresh = False
         while True:
@@ -191,8 +198,8 @@ class SshTransport:
                 connection = self.connect()
             try:
                 with lost_while(f"board {self.board}: the link was lost"):
-                    channel = connection.open_channel(CHANNEL_S)
-                    with connection.at_most(CHANNEL_S):
+                    channel = connection.open_channel(timeout_s)
+                    with connection.at_most(timeout_s):
                         channel.exec_command(command)
                     return channel
             except TransientError:
@@ -204,7 +211,8 @@ class SshTransport:
     def _drop(self, connection: Connection) -> None:
         with self._lock:
             if self._connection is connection:
-                self.close()
+                connection.close(abort=True)
+                self._connection = None
 
 
 def _close(channel: Any) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from drivers.simulated.ssh_board import SshBoard
@@ -190,10 +191,12 @@ def test_a_link_that_was_cut_is_opened_anew(board: SshBoard, connect: Connect) -
         lines.close()
 
 
-def test_a_closed_link_carries_no_packet(
-    network: SimulatedNetwork, make_board: Callable[..., SshBoard], connect: Connect
-) -> None:
-    cabled = make_board("cabled", network=network, clock_offset_s=50_000)
+@pytest.fixture(scope="module")
+def cabled(network: SimulatedNetwork, make_board: Callable[..., SshBoard]) -> SshBoard:
+    return make_board("cabled", network=network, clock_offset_s=50_000)
+
+
+def test_a_closed_link_carries_no_packet(cabled: SshBoard, connect: Connect) -> None:
     transport = connect(cabled)
     board_ns = int(transport.run([sys.executable, "-c", "import time; print(time.monotonic_ns())"], timeout_s=9).stdout)
     assert board_ns - time.monotonic_ns() > 49_000e9  # a clock of its own
@@ -205,6 +208,22 @@ def test_a_closed_link_carries_no_packet(
     cabled.reboot()
     assert transport.facts()["boot_id"] != boot
     assert cabled.packets() > before
+
+
+def test_a_command_that_was_given_up_does_not_begin_when_the_link_is_back(cabled: SshBoard, connect: Connect) -> None:
+    transport = connect(cabled)
+    late = cabled.home / "late"
+    connection = transport.connect()
+    channel = connection.open_channel()
+    cabled.link_down()
+    try:
+        with pytest.raises(paramiko.SSHException), connection.at_most(0.5):
+            channel.exec_command(f"touch {late}")
+    finally:
+        cabled.link_up()
+    assert transport.run(["echo", "back"], timeout_s=5).stdout == "back\n"
+    time.sleep(1.0)  # a retransmission would have come by now
+    assert not late.exists()
 
 
 def test_a_server_that_says_nothing(board: SshBoard, connect: Connect, capfd: pytest.CaptureFixture[str]) -> None:
