@@ -78,7 +78,7 @@ def test_no_packet_while_a_dark_run_measures_and_the_same_energy(lab: Lab) -> No
                 measured = [(b, e) for phase, b, e in spans_of(run) if phase in ("measured", "standby_before")]
                 inside = [t for t in packets.seen_ns for begin, end in measured if begin <= t - 10**7 and t <= end]
                 assert not inside and len(packets.seen_ns) > 10
-                link = json.loads((run / "raw" / "link.json").read_text("utf-8"))
+                link = json.loads((run / "raw" / "link.json").read_text("utf-8"))["data"]
                 assert len(link) == 5 and all(entry["dark"] and not entry["contacts_ns"] for entry in link)
                 assert all(not any(entry["packets"].values()) for entry in link), link
         lit, unlit = results[False], results[True]
