@@ -106,12 +106,9 @@ class _Run:
                 for start in range(self.spec.protocol.starts):
                     with self.events.step("start", run_id=self.spec.run_id, start=start):
                         self._one_start(start)
-                with self._step("tail"):
-                    self._wait(TAIL_S)
+                after = self._tail()
             self.writer.put_json("link", self.link_account)
-            self.writer.put_json(
-                "board_state", {"before": before, "configured": configured, "after": self.board.state()}
-            )
+            self.writer.put_json("board_state", {"before": before, "configured": configured, "after": after})
         except BaseException:
             with contextlib.suppress(BenchError):  # the journal stays on the board: the next run puts it back
                 self._restore()
@@ -160,6 +157,15 @@ class _Run:
         _, power = self.recorders[0].recent(IDLE_REFERENCE_S)
         self.idle_w = float(np.median(power)) if len(power) else None
         self.events.emit("idle_reference", power_w=self.idle_w)
+
+    def _tail(self) -> Mapping[str, Any]:
+        """Record on while meters deliver what they hold; the board, no longer measured, says its state meanwhile."""
+        with self._step("tail"):
+            until_ns = self.clock.now_ns() + int(TAIL_S * NS_PER_S)
+            after = self.board.state()
+            self.clock.sleep_until(until_ns)
+            self._poll()
+        return after
 
     def _one_start(self, start: int) -> None:
         protocol = self.spec.protocol
