@@ -29,11 +29,11 @@ from drivers.simulated.ssh_network import SimulatedNetwork, missing_for_networks
 _MARK = "JOULEBENCH_SIMULATED_BOARD"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
-_NOISY = """#!/bin/sh
+_LOGIN_SHELL = """#!/bin/sh
 # What a login shell that prints does to every command, and to the sftp server.
 cat {noise}
 cat {noise} >&2
-exec "${{SHELL:-/bin/sh}}" -c "${{SSH_ORIGINAL_COMMAND:-true}}"
+exec {shell} -c "${{SSH_ORIGINAL_COMMAND:-true}}"
 """
 
 
@@ -57,9 +57,10 @@ class SshBoard:
 
     `name`: its alias in `client_home`/.ssh/config. `via`: the board whose sshd is the jump host to this one (in the
     same network, this one then listens on that network's loopback only). `noise`: what its login shell prints before
-    every command. `sftp`: whether there is an sftp subsystem. `environment`: of its sessions. `clock_offset_s`: by how
-    much its monotonic clock is ahead of the host's (root). `binds`: (source, target) mounts that only the board sees
-    (root). `trusted`: its host key is written to known_hosts. `sshd_options`: lines put first in sshd_config.
+    every command. `shell`: the login shell, such as `fish` (default: the user's). `sftp`: whether there is an sftp
+    subsystem. `environment`: of its sessions. `clock_offset_s`: by how much its monotonic clock is ahead of the host's
+    (root). `binds`: (source, target) mounts that only the board sees (root). `trusted`: its host key is written to
+    known_hosts. `sshd_options`: lines put first in sshd_config.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class SshBoard:
         network: SimulatedNetwork | None = None,
         via: SshBoard | None = None,
         noise: str = "",
+        shell: str = "",
         sftp: bool = True,
         environment: Mapping[str, str] | None = None,
         clock_offset_s: int = 0,
@@ -92,7 +94,7 @@ class SshBoard:
         self.address = "127.0.0.1" if network is None or inner else network.address
         self.port = 22 if network is not None and not inner else _free_port()
         self._make_keys()
-        self._write_config(noise, environment or {}, sshd_options, sftp=sftp)
+        self._write_config(noise, shell, environment or {}, sshd_options, sftp=sftp)
         self._write_client(trusted=trusted)
 
     # --- files ------------------------------------------------------------------------------------------
@@ -136,7 +138,9 @@ class SshBoard:
         _keygen(self.user_key)
         shutil.copy(self.user_key.with_suffix(".pub"), self.directory / "authorized_keys")
 
-    def _write_config(self, noise: str, environment: Mapping[str, str], options: Sequence[str], *, sftp: bool) -> None:
+    def _write_config(
+        self, noise: str, shell: str, environment: Mapping[str, str], options: Sequence[str], *, sftp: bool
+    ) -> None:
         leases = str(self.directory / "leases")  # those of a machine of its own
         variables = {"HOME": str(self.home), _MARK: self._token, "JOULEBENCH_LEASES": leases, **environment}
         lines = [
@@ -150,10 +154,12 @@ class SshBoard:
         if sftp:
             server = next((path for path in _SFTP_SERVERS if Path(path).exists()), "internal-sftp")
             lines.append(f"Subsystem sftp {server}")
-        if noise:
+        if noise or shell:
             (self.directory / "noise").write_text(noise, "utf-8")
-            wrapper = self.directory / "noisy-shell"
-            wrapper.write_text(_NOISY.format(noise=shlex.quote(str(self.directory / "noise"))), "utf-8")
+            wrapper = self.directory / "login-shell"
+            noise_file = shlex.quote(str(self.directory / "noise"))
+            script = _LOGIN_SHELL.format(noise=noise_file, shell=shell or '"${SHELL:-/bin/sh}"')
+            wrapper.write_text(script, "utf-8")
             wrapper.chmod(0o755)
             lines.append(f"ForceCommand {wrapper}")
         (self.directory / "sshd_config").write_text("\n".join(lines) + "\n", "utf-8")

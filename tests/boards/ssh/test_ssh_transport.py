@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -43,6 +44,28 @@ def test_a_command_gives_status_and_both_outputs(pi: SshTransport) -> None:
 @pytest.mark.parametrize("word", ["two words", "it's", 'a"b', "$HOME `id` \\n !x", "line\nline", "ä¾", "", "-n", "*"])
 def test_arguments_arrive_as_they_are(pi: SshTransport, word: str) -> None:
     assert pi.run(["printf", "%s|", "first", word], timeout_s=5).stdout == f"first|{word}|"
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "zsh", "fish", "tcsh", "busybox sh"])
+def test_any_login_shell_will_do(
+    make_board: Callable[..., SshBoard], connect: Connect, tmp_path: Path, shell: str
+) -> None:
+    if not shutil.which(shell.split()[0]):
+        pytest.skip(f"{shell.split()[0]} is not installed")
+    odd = make_board(shell.replace(" ", "-"), shell=shell)
+    transport = connect(odd)
+    word = 'it\'s "$HOME" `id` \\n\nline !x ~ * {a,b} %d ä'
+    assert transport.run(["printf", "%s|", word], timeout_s=5).stdout == f"{word}|"
+    assert transport.facts()["home"] == str(odd.home)
+    assert transport.spawn(["sh", "-c", "echo $WORD"], log=f"{odd.home}/log", env={"WORD": word}) > 1
+    (tmp_path / "a").write_bytes(b"\0\r\n" * 1000)
+    transport.put(tmp_path / "a", f"{odd.home}/a file")
+    transport.get(f"{odd.home}/a file", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+    lines = transport.stream(["sed", "-u", "s/!/?/"])
+    lines.write_line("hello!")
+    assert lines.read_line(5.0) == "hello?"
+    lines.close()
 
 
 def test_much_output_on_both_streams_does_not_block(pi: SshTransport) -> None:

@@ -281,6 +281,28 @@ def test_a_board_without_sha256sum(
     assert (poor.home / "a").read_bytes() == big.read_bytes()
 
 
+def test_a_board_with_nothing_but_busybox(
+    make_board: Callable[..., SshBoard], connect: Connect, big: Path, tmp_path: Path
+) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    subprocess.run([busybox, "--install", "-s", str(tools)], check=True)
+    tiny = make_board("tiny", environment={"PATH": str(tools)}, shell=f"{tools}/sh")
+    transport = connect(tiny)
+    assert "BusyBox" in transport.run(["sh", "-c", "df --help 2>&1"], timeout_s=5).stdout
+    transport.put(big, str(tiny.home / "files" / "a"))
+    transport.get(str(tiny.home / "files" / "a"), tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == big.read_bytes()
+    assert transport.facts()["free_bytes"] > 0
+    pid = transport.spawn(["sh", "-c", "sleep 0.1; echo done"], log=str(tiny.home / "log"), env={})
+    assert pid > 1
+    with pytest.raises(DeviceError, match="cannot be run"):
+        transport.run(["python3"], timeout_s=5)
+
+
 @pytest.mark.parametrize(
     ("line", "free"),
     [
