@@ -196,6 +196,26 @@ def boards_clean(
     clean_board(name, force=force, configs=configs, as_json=as_json)
 
 
+@boards_app.command("cost")
+def boards_cost(
+    name: Annotated[str, typer.Argument(help="Name of a bench (its on-board meter is sampled) or of a board.")],
+    model: Annotated[str, typer.Option("--model", help="What the board infers meanwhile.")] = "gen:lstm",
+    turns: Annotated[int, typer.Option("--turns", help="How often off, on, on, off; at least 3.")] = 8,
+    seconds: Annotated[float, typer.Option("--seconds", help="Length of each block.")] = 2.0,
+    period_s: Annotated[float | None, typer.Option("--period", help="Sample every so many seconds.")] = None,
+    file: Annotated[list[str] | None, typer.Option("--file", help="Sample this file of the board; repeatable.")] = None,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what sampling on a board costs it: inference period, CPU time, and power at rest if a meter can tell."""
+    from harness.cli.board_cost import measure_cost
+
+    measure_cost(
+        name, model=model, turns=turns, seconds=seconds, period_s=period_s, files=file or [], configs=configs,
+        as_json=as_json,
+    )  # fmt: skip
+
+
 @boards_app.command("install")
 def boards_install(
     name: Annotated[str, typer.Argument(help="Name of a board's file, such as local.")],

@@ -12,7 +12,7 @@ from harness.config.lookup import find_config
 from harness.config.schema import AccuracySection, BenchFile, BoardFile, ChannelFacts, MeterEntry, MeterFile
 from harness.config.yaml_lines import Document, Location, load_yaml
 from harness.core.spec import BoardSpec, MeterBinding
-from harness.registry import METERS, registered
+from harness.registry import METERS, ON_BOARD, registered
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def load_meter(path: Path) -> tuple[Document, MeterFile]:
     """A meter file. SpecError if its driver is not installed."""
     document = load_yaml(path)
     file = validated(document, MeterFile, "the meter")
-    drivers = registered(METERS)
+    drivers = registered(METERS) | registered(ON_BOARD)
     if file.driver not in drivers:
         raise document.error(
             f"no meter driver named {file.driver!r} is installed (there are {', '.join(sorted(drivers))})",
