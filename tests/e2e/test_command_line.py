@@ -28,7 +28,10 @@ class CommandLine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.root = folder / "runs"
-        self.env = {**os.environ, "JOULEBENCH_SIM": str(folder / "s"), "JOULEBENCH_CACHE": str(folder / "cache")}
+        self.env = {
+            **os.environ, "JOULEBENCH_SIM": str(folder / "s"), "JOULEBENCH_CACHE": str(folder / "cache"),
+            "JOULEBENCH_LEASES": str(folder / "leases"),
+        }  # fmt: skip
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -61,6 +64,7 @@ def test_the_plan_touches_nothing_and_says_how_long(command: CommandLine) -> Non
     plan = command.json("plan", "runs/smoke.yaml", "--sim")
     assert isinstance(plan, dict)
     assert [run["status"] for run in plan["runs"]] == ["to measure"]
+    assert [lane["runs"] for lane in plan["lanes"]] == [[run["run_id"] for run in plan["runs"]]]
     assert 5 < plan["forecast"]["low_s"] <= plan["forecast"]["expected_s"] <= plan["forecast"]["high_s"]
     assert not command.root.exists()
 
@@ -68,6 +72,10 @@ def test_the_plan_touches_nothing_and_says_how_long(command: CommandLine) -> Non
 def test_a_run_yields_a_figure_with_its_budget(command: CommandLine, measured: dict[str, object]) -> None:
     (run,) = measured["runs"]  # type: ignore[misc,attr-defined]
     assert run["status"] == "measured"
+    (lane,) = measured["lanes"]  # type: ignore[misc,attr-defined]
+    assert lane["lane"] == "local"
+    assert 0.2 < lane["share"] < 1
+    assert measured["quarantine"] == []
     result = command.json("show", "last")
     assert isinstance(result, dict)
     assert set(result) >= CONTRACT

@@ -45,6 +45,7 @@ def start(campaign: Path, root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "run", "--sim", str(campaign), "--root", str(root)],
         cwd=ROOT,
+        env={**os.environ, "JOULEBENCH_LEASES": str(root.parent / "leases")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
