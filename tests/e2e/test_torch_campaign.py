@@ -52,9 +52,9 @@ def test_both_forms_are_planned_measured_checked_and_analysed(tmp_path: Path) ->
     seen = {}
     for run in report["runs"]:
         raw = Path(run["path"]) / "raw"
-        spec = json.loads((Path(run["path"]) / "manifest.json").read_text(encoding="utf-8"))
-        runtime = json.loads((raw / "runtime.json").read_text(encoding="utf-8"))
-        check = json.loads((raw / "outputs_check.json").read_text(encoding="utf-8"))
+        spec = RunReader.open(Path(run["path"])).spec
+        runtime = json.loads((raw / "runtime.json").read_text(encoding="utf-8"))["data"]
+        check = json.loads((raw / "outputs_check.json").read_text(encoding="utf-8"))["data"]
         seen[runtime["runtime"]] = spec.model.source
         assert check["ok"] is True and check["max_rel_error"] < 1e-4
         assert run["result"]["n"] > 40 and run["result"]["status"] == "valid", run["result"]["reason"]
