@@ -260,10 +260,10 @@ def _ask_for_known_kinds(transport: Any, kinds: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def lost_while(what: str) -> Iterator[None]:
-    """Failures of paramiko as a passing error that says `what` was going on."""
+    """A lost link as a passing error that says `what` was going on."""
     try:
         yield
-    except BenchError:
-        raise
+    except (BenchError, paramiko.ChannelException):
+        raise  # the latter is an answer: the link works
     except LINK_ERRORS as error:
         raise TransientError(f"{what}: {error or 'the link was lost'}", hint="run again") from error

@@ -6,9 +6,11 @@ import glob
 import os
 import pwd
 import re
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import paramiko
@@ -22,6 +24,7 @@ _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _DEFAULT_KNOWN = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _DEFAULT_GLOBAL_KNOWN = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 _MOST_HOPS = 8
+_MATCH_S = 10.0
 _NESTED = 16  # as deep as ssh(1) follows Include
 
 
@@ -125,6 +128,20 @@ def _agent(option: str | None) -> str | None:
     return os.environ.get(option[1:]) if option.startswith("$") else str(Path(option).expanduser())
 
 
+class _Shell:
+    """In place of the package `invoke` where paramiko runs the command of a `Match exec`: that one reads our input."""
+
+    @staticmethod
+    def run(command: str, **_: object) -> SimpleNamespace:
+        done = subprocess.run(
+            ["sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=_MATCH_S, check=False
+        )
+        return SimpleNamespace(ok=done.returncode == 0)
+
+
+paramiko.config.invoke = _Shell
+
+
 class _Configuration:
     """ssh_config(5) as paramiko reads it, with Include, which it does not know."""
 
@@ -146,12 +163,9 @@ class _Configuration:
         for parsed in self._parsed:
             try:
                 found = parsed.lookup(name)
-            except (paramiko.SSHException, ImportError, OSError) as error:
+            except (paramiko.SSHException, OSError, subprocess.SubprocessError) as error:
                 files = " or ".join(map(str, self._files))
-                raise SpecError(
-                    f"{files}: what applies to {name} cannot be worked out: {error}",
-                    hint="`Match exec` is not supported: name the host in a Host block",
-                ) from error
+                raise SpecError(f"{files}: what applies to {name} cannot be worked out: {error}") from error
             if found.get("hostname") == name:
                 found.pop("hostname", None)
             options = {**found, **options}

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import paramiko
+
 from harness.boards.ssh.connection import CHANNEL_S, LINK_ERRORS, Connection, host_key_of, lost_while
 from harness.boards.ssh.known_hosts import HostKey
 from harness.boards.ssh.lines import SshLines
@@ -93,7 +95,13 @@ class SshTransport:
             if ended:
                 raise self._no_status(channel, bytes(out), bytes(err), program)
             if time.monotonic() > until:
-                self._give_up(channel, frame.pid(out))
+                begun = frame.pid(out)
+                self._give_up(channel, begun)
+                if begun is None:
+                    raise TransientError(
+                        f"board {self.board}: command {program!r} did not begin within {timeout_s:g} s",
+                        hint=f"if this happens again, its login shell waits for something: ssh {self.address} true",
+                    )
                 raise TransientError(f"board {self.board}: command {program!r} did not end within {timeout_s:g} s")
 
     def _give_up(self, channel: Any, pid: str | None) -> None:
@@ -202,6 +210,11 @@ class SshTransport:
                     with connection.at_most(timeout_s):
                         channel.exec_command(command)
                     return channel
+            except paramiko.ChannelException as error:
+                raise TransientError(
+                    f"board {self.board}: it opens no further session ({error.text})",
+                    hint="raise MaxSessions in its sshd_config, or use it from fewer programs at once",
+                ) from error
             except TransientError:
                 self._drop(connection)
                 if fresh:

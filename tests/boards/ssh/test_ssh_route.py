@@ -107,6 +107,14 @@ def test_ssh_itself_agrees(config: Path, name: str) -> None:
     assert (ours.host, str(ours.port), ours.user) == (theirs["hostname"], theirs["port"], theirs["user"])
 
 
+def test_a_block_that_depends_on_a_command(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text('Match host pi exec "test %h = pi"\n Port 2022\nMatch host pi exec false\n User nobody\n')
+    (pi,) = find_route("me@pi", config)
+    assert (pi.port, pi.user) == (2022, "me")
+    assert find_route("pi", config)[-1].user != "nobody"
+
+
 def test_configurations_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="there is no ssh configuration"):
         find_route("pi", tmp_path / "absent")

@@ -190,6 +190,22 @@ def test_several_threads_share_one_link(pi: SshTransport) -> None:
     assert not wrong
 
 
+def test_more_sessions_than_the_board_allows(make_board: Callable[..., SshBoard], connect: Connect) -> None:
+    transport = connect(make_board("narrow", sshd_options=["MaxSessions 1"]))
+    lines = transport.stream(["cat"])
+    with pytest.raises(TransientError, match="opens no further session"):
+        transport.run(["true"], timeout_s=5)
+    lines.write_line("still there")  # the refusal does not cost the link
+    assert lines.read_line(5.0) == "still there"
+    lines.close()
+
+
+def test_a_shell_that_waits_for_something(make_board: Callable[..., SshBoard], connect: Connect) -> None:
+    stuck = make_board("stuck", sshd_options=["ForceCommand sleep 60"])
+    with pytest.raises(TransientError, match=r"'true' did not begin within 0\.5 s"):
+        connect(stuck).run(["true"], timeout_s=0.5)
+
+
 def test_a_link_that_was_cut_is_opened_anew(board: SshBoard, connect: Connect) -> None:
     with TcpProxy((board.address, board.port)) as proxy:
         transport = connect(board, f"{board.name}:{proxy.port}")
