@@ -25,7 +25,14 @@ from tests.e2e.ssh.lab import Lab, Outcome, program_begins, wait_for
 SYSTEM_PYTHON = "/usr/bin/python3"
 CLOCKS = Path(__file__).with_name("clock_faults")
 UPLOAD_BYTES = 400_000_000  # long enough under way to be cut
-WORKER = 'i=0; while [ $i -lt "$1" ]; do echo start; sleep 0.004; echo stop; i=$((i+1)); done'
+WORKER = """\
+import sys, time
+until = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < until:
+    print("start", time.monotonic_ns(), flush=True)
+    time.sleep(0.004)
+    print("stop", time.monotonic_ns(), flush=True)
+"""
 
 
 @dataclass
@@ -114,13 +121,13 @@ def cut_in_window(seconds: float) -> Act:
 
 def big_upload(scene: Scene) -> None:
     """A model of hundreds of megabytes, run by a command."""
-    model, worker = scene.lab.folder / f"{scene.board.name}.bin", scene.lab.folder / "worker.sh"
+    model, worker = scene.lab.folder / f"{scene.board.name}.bin", scene.lab.folder / "worker.py"
     with model.open("wb") as out:
         for _ in range(UPLOAD_BYTES // 10_000_000):
             out.write(os.urandom(10_000_000))
     worker.write_text(WORKER, "utf-8")
     scene.models = [str(model)]
-    scene.campaign["runtime"] = {"name": "command", "command": ["sh", str(worker), "{n}"]}
+    scene.campaign["runtime"] = {"name": "command", "command": [sys.executable, str(worker), "{seconds}"]}
 
 
 def cut_during_upload(seconds: float) -> Act:
@@ -227,10 +234,11 @@ def old_agent(scene: Scene) -> None:
     directory.mkdir(parents=True)
     main = f"import sys; sys.path.insert(0, {str(package.parent)!r}); from agent.main import main; sys.exit(main())"
     with (directory / "agent.log").open("wb") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", main, "serve", "--dir", str(directory), "--token", "old", "--owner", "null"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    scene.lab.on_close(process.wait)
     until = time.monotonic() + 10.0
     while not (directory / "agent.json").exists():
         assert time.monotonic() < until, (directory / "agent.log").read_text("utf-8")

@@ -27,7 +27,7 @@ from drivers.simulated.ssh_network import SimulatedNetwork
 
 ROOT = Path(__file__).parents[3]
 PROTOCOL: dict[str, Any] = {
-    "profile": "quick", "starts": 2, "measure_s": 1.5, "standby_s": 1.2, "settle_min_s": 0.5, "settle_max_s": 3.0,
+    "profile": "quick", "starts": 3, "measure_s": 1.0, "standby_s": 1.2, "settle_min_s": 0.5, "settle_max_s": 3.0,
     "warm_up_s": 0.1, "lead_in_s": 0.2, "lead_out_s": 0.2, "probe_pauses": 5,
 }  # fmt: skip
 NEAR = 0.10  # a real-time figure on a busy machine may miss its interval, but never by more than this
