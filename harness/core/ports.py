@@ -219,14 +219,14 @@ class BoardFiles(Protocol):
 class SamplerPlan:
     """What the agent's sampler reads: all `files` once every `period_s`, or the lines that `command` prints.
 
-    `buffer_bytes`: how much it keeps on the board before it counts what it reads as lost; `cpus`, `nice`: where and
+    `keep_bytes`: how much it keeps on the board before it counts what it reads as lost; `cpus`, `nice`: where and
     how urgently it runs (empty, 0: as any other process).
     """
 
     files: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     period_s: float = 0.02
-    buffer_bytes: int = 64 << 20
+    keep_bytes: int = 64 << 20
     cpus: tuple[int, ...] = ()
     nice: int = 0
 

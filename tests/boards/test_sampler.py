@@ -163,7 +163,7 @@ def test_a_chunk_is_given_again_until_the_next_one_is_asked_for(start: Start, tm
 
 def test_a_full_buffer_counts_what_it_loses_and_says_where(start: Start, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 4096)
-    plan = SamplerPlan(files=(str(tmp_path / "a"),), period_s=0.0005, buffer_bytes=1 << 20)
+    plan = SamplerPlan(files=(str(tmp_path / "a"),), period_s=0.0005, keep_bytes=1 << 20)
     sampler = start(plan)
     time.sleep(1.2)
     first = sampler.take()

@@ -32,7 +32,7 @@ def sample(options):
     try:
         plan = json.loads(options.plan)
         take_place(plan)
-        buffer = SampleBuffer(len(plan["files"]) or 1, int(plan["buffer_bytes"]))
+        buffer = SampleBuffer(len(plan["files"]) or 1, int(plan["keep_bytes"]))
         source = open_source(plan, buffer)
     except AgentError as error:
         return fail_start(error)
