@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ class OpenLane(contextlib.ExitStack):
         self._job, self._events = job, events
         self._boards: dict[BoardSpec, Board] = {}
         self._simulated: dict[str, SimulatedBench] = {}
+        self._leased_until_s: dict[str, float] = {}  # on time.monotonic
         self._found_well: set[tuple[BoardSpec, RuntimeSpec]] = set()  # by a check, and by the last run
 
     def measure(self, spec: RunSpec) -> Path:
@@ -97,8 +99,7 @@ class OpenLane(contextlib.ExitStack):
         board, bench = self._board(spec.board), self._bench(spec)
         meters = compose.real_openers(spec) if bench is None else compose.simulated_openers(bench, spec)
         with readers_ready(meters):
-            if isinstance(board, LeasedBoard):
-                board.lease(_lease_s(spec))
+            self._lease(board, spec)
             self._check(board, spec)
             path = execute_run(
                 spec, root=self._job.root, board=compose.PinnedBoard(board, bench) if bench else board, meters=meters,
@@ -108,6 +109,16 @@ class OpenLane(contextlib.ExitStack):
             bench.flush_truth()
         self._found_well.add((spec.board, spec.runtime))
         return path
+
+    def _lease(self, board: Board, spec: RunSpec) -> None:
+        """The lease on the board, renewed where what is left of it does not cover this run, or the last run failed."""
+        if not isinstance(board, LeasedBoard):
+            return
+        needed_s, now_s = _lease_s(spec), time.monotonic()
+        covered = self._leased_until_s.get(board.name, 0.0) >= now_s + needed_s
+        if not covered or (spec.board, spec.runtime) not in self._found_well:
+            board.lease(2 * needed_s)
+            self._leased_until_s[board.name] = now_s + 2 * needed_s
 
     def _check(self, board: Board, spec: RunSpec) -> None:
         """Once for each board and runtime of the lane, and again after a run there that failed."""
@@ -155,7 +166,7 @@ class OpenLane(contextlib.ExitStack):
 
 
 def _lease_s(spec: RunSpec) -> float:
-    """Until this run is over, whatever it finds; a dead harness on another machine blocks the board that long."""
+    """Until this run is over, whatever it finds; a dead harness on another machine blocks the board twice as long."""
     cooling_s = spec.board.cool_max_s if spec.board.cool_to_c is not None else 0.0
     return 2 * from_protocol(spec.protocol).high_s + cooling_s + LEASE_MARGIN_S
 
