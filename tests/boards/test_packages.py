@@ -175,7 +175,7 @@ def test_a_missing_runtime_names_both_ways_to_get_it() -> None:
 
 def test_starting_an_agent_on_a_board_without_python_says_what_to_install(board, make_spec) -> None:
     spec = make_spec(python="/nonexistent/python3")
-    with pytest.raises(DeviceError, match="no /nonexistent/python3, and agents need Python >= 3.6") as caught:
+    with pytest.raises(DeviceError, match=r"no /nonexistent/python3, and agents need Python >= 3\.6") as caught:
         board.start_agent(spec, 0)
     assert "sudo apt install python3" in caught.value.hint
     items = {item.name: item for item in board.check(spec)}
