@@ -57,8 +57,10 @@ class AgentSampler:
         last = int(reply["last"])
         chunks: list[tuple[Int64Array, Int64Array, list[Values]]] = []
         while reply["number"] is not None:
+            if reply["number"] != self._taken + 1:
+                raise self._damaged(reply, f"chunk {self._taken + 1} was asked for")
             chunks.append(self._unpack(reply))
-            self._taken = int(reply["number"])
+            self._taken += 1
             if self._taken >= last:
                 break
             reply = self._link.request("take", after=self._taken, seal=False)

@@ -323,6 +323,27 @@ def test_a_command_dies_with_its_sampler(start: Start, board: LocalBoard, tmp_pa
     assert wait_for(lambda: not alive(command))
 
 
+def test_what_a_killed_samplers_command_left_is_ended_too(start: Start, board: LocalBoard, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    sampler = start(SamplerPlan(command=("sh", "-c", f"sleep 60 & echo $! > {note}; wait")))
+    assert wait_for(lambda: note.exists() and note.read_text().strip() != "")
+    os.kill(pid_of(sampler), signal.SIGKILL)
+    left = int(note.read_text())
+    board.end_orphans()
+    assert wait_for(lambda: not alive(left))
+
+
+def test_a_sampler_that_sends_the_wrong_chunk_is_found_out(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    sampler = start(SamplerPlan(files=(str(tmp_path / "a"),), period_s=0.005))
+    for _ in range(2):
+        time.sleep(0.05)
+        sampler.take()
+    sampler._taken = 0
+    with pytest.raises(DeviceError, match="chunk 1 was asked for"):
+        sampler.take()
+
+
 def test_the_cpu_time_of_a_command_is_part_of_the_cost(start: Start) -> None:
     sampler = start(SamplerPlan(command=(sys.executable, "-c", "while True: pass")))
     time.sleep(0.6)

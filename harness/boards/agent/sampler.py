@@ -29,6 +29,7 @@ SWITCH_S = 0.0005  # a pass must not wait for an answer under way
 def sample(options):
     os.makedirs(options.dir, mode=0o700, exist_ok=True)
     os.chdir(options.dir)
+    leave_pid_file(options)  # first, since a command inherits its mark
     try:
         plan = json.loads(options.plan)
         take_place(plan)
@@ -40,7 +41,6 @@ def sample(options):
     signal.signal(signal.SIGTERM, lambda number, frame: listener.end("terminated"))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_S)
-    leave_pid_file(options)
     gc.collect()
     gc.disable()  # what follows makes no cycles
     listener.start()
