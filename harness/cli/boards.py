@@ -18,7 +18,7 @@ from harness.cli.compose import open_board
 from harness.cli.results import console, print_json
 from harness.config.bench import load_bench, load_board
 from harness.config.complain import did_you_mean
-from harness.config.lookup import FOLDER, KINDS, config_dirs, find_config
+from harness.config.lookup import FOLDER, config_dirs, find_config
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
 from harness.core.ports import CheckItem
 from harness.core.spec import BoardSpec
@@ -171,7 +171,7 @@ def add_board(name: str, address: str, *, given: Mapping[str, str | None], confi
     fields = {"transport": "ssh", "address": address, **{key: value for key, value in given.items() if value}}
     text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in fields.items())
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError as error:
@@ -191,16 +191,11 @@ def add_board(name: str, address: str, *, given: Mapping[str, str | None], confi
 
 
 def _writable_folder(configs: Path | None) -> Path:
-    """The --configs folder, or the nearest device_configs upwards; SpecError if there is none."""
+    """The --configs folder, or the nearest device_configs upwards, or a new one here."""
     if configs is not None:
         return config_dirs(configs)[0]
     here = Path.cwd()
-    for parent in (here, *here.parents):
-        if any((parent / FOLDER / kind).is_dir() for kind in KINDS):
-            return parent / FOLDER
-    raise SpecError(
-        f"there is no {FOLDER} in {here} or above", hint=f"mkdir -p {FOLDER}/boards, or name a folder: --configs"
-    )
+    return next((p / FOLDER for p in (here, *here.parents) if (p / FOLDER).is_dir()), here / FOLDER)
 
 
 # --- list -------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_fingerprint_given_beforehand(make_board: Callable[..., SshBoard], lab: 
     assert quiet.host_key_line().split()[2] in quiet.known_hosts.read_text("utf-8")  # its name may be hashed
 
 
-def test_add_refuses_what_it_must(lab: Path, run: Run, board: SshBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_add_refuses_what_it_must(lab: Path, run: Run, board: SshBoard) -> None:
     add(lab, "taken", "transport: local\n")
     with pytest.raises(SpecError, match=r"taken\.yaml exists already"):
         run("add", "taken", "pi")
@@ -102,10 +102,15 @@ def test_add_refuses_what_it_must(lab: Path, run: Run, board: SshBoard, monkeypa
     with pytest.raises(SpecError, match="not absolute"):
         run("add", "odd", "pi", "--directory", "relative")
     assert not (lab / "device_configs" / "boards" / "odd.yaml").exists()
-    monkeypatch.chdir("/")
-    with pytest.raises(SpecError, match="no device_configs") as caught:
-        run("add", "odd", "pi")
-    assert "mkdir" in caught.value.hint
+
+
+def test_the_first_board_of_all_makes_the_folder(
+    tmp_path: Path, home: Path, run: Run, board: SshBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(home))
+    run("add", "first", "pi")
+    assert (tmp_path / "device_configs" / "boards" / "first.yaml").is_file()
 
 
 def test_a_board_that_is_off_or_lacks_python(lab: Path, run: Run, board: SshBoard) -> None:
