@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.bench.board_recorder import BoardRecorder, OnBoardOpener
+from harness.bench.campaigns.offspring import ctrl_c_held_back
 from harness.bench.live_power import LivePower, RecentBins
-from harness.bench.offspring import ctrl_c_held_back
 from harness.bench.rails import check_total, live_channel
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError

@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.boards.board_state import BoardState
 from harness.boards.remote_agent import AgentHost
+from harness.boards.state.board_state import BoardState
 from harness.core.clock import board_clock
 from harness.core.ports import AgentSession, CheckItem, Sampler, SamplerPlan, Transport
 from harness.core.spec import RunSpec

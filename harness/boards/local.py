@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.boards.board import TransportBoard
-from harness.boards.board_state import BoardState
-from harness.boards.files import LocalFiles
 from harness.boards.remote_agent import AgentHost
+from harness.boards.state.board_state import BoardState
+from harness.boards.state.files import LocalFiles
 from harness.core.errors import DeviceError, TransientError
 from harness.core.ports import BoardFiles, Completed, LineStream
 from harness.core.spec import RunSpec

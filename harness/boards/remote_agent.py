@@ -14,8 +14,8 @@ from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
 from harness.boards.board_python import check_module, check_python, require_python
 from harness.boards.link import AgentLink
-from harness.boards.orphans import end_orphans
-from harness.boards.owner import owner_record
+from harness.boards.ownership.orphans import end_orphans
+from harness.boards.ownership.owner import owner_record
 from harness.boards.sampling import AgentSampler
 from harness.boards.session import BoardSession
 from harness.core.clock import board_clock

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.bench.leases import board_resource, hold, meter_resource
+from harness.bench.campaigns.leases import board_resource, hold, meter_resource
 from harness.bench.recorder import Recorder, open_recorder
 from harness.bench.sampler_cost import LEAST_TURNS, CostTrial, Difference, SamplerCost
 from harness.cli.boards import board_called

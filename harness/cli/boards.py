@@ -278,7 +278,7 @@ def _reach(row: Mapping[str, Any]) -> tuple[bool, str]:
 def clean_board(name: str, *, force: bool, configs: Path | None, as_json: bool) -> None:
     """Remove from a board what the harness put there and nobody uses; say what was freed."""
     from harness.boards.agent_file import agent_file
-    from harness.boards.clean import clean_board as clean
+    from harness.boards.ownership.clean import clean_board as clean
 
     spec = board_called(name, configs)
     board = _opened(spec)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from harness import registry
 from harness.bench.board_recorder import OnBoardOpener
-from harness.bench.plan import Plan, make_plan
+from harness.bench.campaigns.plan import Plan, make_plan
 from harness.bench.recorder import AnyOpener
 from harness.boards.local import LocalBoard
 from harness.config.bench import load_bench

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
-from harness.bench.campaign import Outcome, refused, run_campaign
-from harness.bench.forecast import from_protocol
-from harness.bench.lanes import Lane
-from harness.bench.leases import hold
+from harness.bench.campaigns.campaign import Outcome, refused, run_campaign
+from harness.bench.campaigns.forecast import from_protocol
+from harness.bench.campaigns.lanes import Lane
+from harness.bench.campaigns.leases import hold
 from harness.bench.recorder import readers_ready
 from harness.bench.runner import execute_run
 from harness.cli import compose

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from harness.bench.quarantine import campaigns_below, read_notes
+from harness.bench.campaigns.quarantine import campaigns_below, read_notes
 from harness.cli.format import engineering, half_width, headline, percent, with_uncertainty
 from harness.cli.results import console, print_json, print_quarantine, print_results, stored_result
 from harness.core.errors import SpecError

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.bench import quarantine
-from harness.bench.background import Background
-from harness.bench.board_time import BoardTime
-from harness.bench.campaign import Outcome, worst_error
-from harness.bench.forecast import PastRun, forecast, forecast_run, history, in_parallel
-from harness.bench.lane_process import run_lanes
-from harness.bench.lanes import Lane, lanes_of
-from harness.bench.plan import Plan
-from harness.bench.quarantine import read_notes
+from harness.bench.campaigns import quarantine
+from harness.bench.campaigns.background import Background
+from harness.bench.campaigns.board_time import BoardTime
+from harness.bench.campaigns.campaign import Outcome, worst_error
+from harness.bench.campaigns.forecast import PastRun, forecast, forecast_run, history, in_parallel
+from harness.bench.campaigns.lane_process import run_lanes
+from harness.bench.campaigns.lanes import Lane, lanes_of
+from harness.bench.campaigns.plan import Plan
+from harness.bench.campaigns.quarantine import read_notes
 from harness.cli import compose
 from harness.cli.format import duration
 from harness.cli.lane_job import LaneJob, analysed, announce, on_board_drivers

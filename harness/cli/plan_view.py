@@ -8,10 +8,10 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from harness.bench.forecast import Forecast
-from harness.bench.lanes import Lane
-from harness.bench.plan import Plan
-from harness.bench.quarantine import read_notes
+from harness.bench.campaigns.forecast import Forecast
+from harness.bench.campaigns.lanes import Lane
+from harness.bench.campaigns.plan import Plan
+from harness.bench.campaigns.quarantine import read_notes
 from harness.cli.format import duration
 from harness.cli.results import note_json
 

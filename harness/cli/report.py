@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.markup import escape
 
-from harness.bench.board_time import BoardTime
-from harness.bench.campaign import Outcome
-from harness.bench.plan import Plan
-from harness.bench.quarantine import read_notes
+from harness.bench.campaigns.board_time import BoardTime
+from harness.bench.campaigns.campaign import Outcome
+from harness.bench.campaigns.plan import Plan
+from harness.bench.campaigns.quarantine import read_notes
 from harness.cli.format import duration
 from harness.cli.results import Row, console, note_json, print_quarantine, print_results, stored_result
 from harness.store.find import RunEntry, RunStatus, list_runs

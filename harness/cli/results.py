@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.bench.quarantine import Note, read_notes
+from harness.bench.campaigns.quarantine import Note, read_notes
 from harness.cli.format import engineering, headline, percent
 from harness.store.find import RunEntry
 from harness.store.layout import MANIFEST, SPEC

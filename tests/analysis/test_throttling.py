@@ -9,7 +9,7 @@ import pytest
 
 from analysis.analyse import analyse_run
 from analysis.throttling import maybe_throttled, throttled_for_sure, undervoltage
-from harness.boards.board_reading import FIRMWARE_LIMITS
+from harness.boards.state.reading import FIRMWARE_LIMITS
 from harness.core.result import InvalidReason, Status
 
 Sides = dict[str, Any]

@@ -16,7 +16,7 @@ import pytest
 from harness.boards.agent_file import agent_file
 from harness.boards.link import AgentLink
 from harness.boards.local import LocalBoard, LocalTransport, ProcessLines
-from harness.boards.owner import owner_record
+from harness.boards.ownership.owner import owner_record
 from harness.boards.session import PROTOCOL_VERSION
 from harness.core.errors import TransientError
 from harness.core.ports import Step

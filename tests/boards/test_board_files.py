@@ -12,8 +12,8 @@ import pytest
 
 from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
-from harness.boards.files import LONGEST_REQUEST, AgentFiles, LocalFiles
 from harness.boards.local import LocalTransport
+from harness.boards.state.files import LONGEST_REQUEST, AgentFiles, LocalFiles
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import BoardFiles, Completed
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from harness.bench.leases import hold
+from harness.bench.campaigns.leases import hold
 from harness.boards.agent.lease import now_ns
 from harness.boards.agent.life import identity
 from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
-from harness.boards.lease import BoardLease
 from harness.boards.local import LocalTransport
-from harness.boards.owner import ALIVE, DEAD, ELSEWHERE, fate_of, owner_record
+from harness.boards.ownership.lease import BoardLease
+from harness.boards.ownership.owner import ALIVE, DEAD, ELSEWHERE, fate_of, owner_record
 from harness.core.errors import DeviceError, HeldError, TransientError
 
 Owner = dict[str, Any]

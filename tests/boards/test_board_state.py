@@ -13,10 +13,10 @@ import pytest
 
 from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
-from harness.boards.board_state import BoardState
-from harness.boards.files import AgentFiles, LocalFiles
 from harness.boards.local import LocalTransport
-from harness.boards.restore_journal import RESTARTED
+from harness.boards.state.board_state import BoardState
+from harness.boards.state.files import AgentFiles, LocalFiles
+from harness.boards.state.journal import RESTARTED
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import BoardFiles, CheckItem
 from harness.core.spec import BoardSpec

@@ -18,11 +18,11 @@ import pytest
 from harness.boards.agent.life import identity
 from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
-from harness.boards.clean import CleanReport, clean_board
-from harness.boards.lease import BoardLease
 from harness.boards.local import LocalTransport
-from harness.boards.orphans import end_orphans
-from harness.boards.owner import owner_record
+from harness.boards.ownership.clean import CleanReport, clean_board
+from harness.boards.ownership.lease import BoardLease
+from harness.boards.ownership.orphans import end_orphans
+from harness.boards.ownership.owner import owner_record
 from harness.core.errors import HeldError, TransientError
 from harness.core.ports import Step
 from harness.core.spec import RuntimeSpec

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import quarantine
-from harness.bench.board_time import BoardTime
-from harness.bench.campaign import Outcome
-from harness.bench.plan import make_plan
+from harness.bench.campaigns import quarantine
+from harness.bench.campaigns.board_time import BoardTime
+from harness.bench.campaigns.campaign import Outcome
+from harness.bench.campaigns.plan import make_plan
 from harness.cli.lane_job import analysed_or_why_not, announce
 from harness.cli.look import show_all
 from harness.cli.progress import Bar, plain_listener

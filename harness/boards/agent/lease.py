@@ -48,7 +48,7 @@ def lease(options):
 
 
 def _nobody_local():
-    """Whoever measures on this machine itself holds the lock `board local` of harness.bench.leases."""
+    """Whoever measures on this machine itself holds the lock `board local` of harness.bench.campaigns.leases."""
     for path in glob.glob(os.path.join(os.path.dirname(_path()), "board_local-*.lease")):
         with open(path, "rb") as lock:
             try:

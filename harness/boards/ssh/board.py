@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.boards.board import TransportBoard
-from harness.boards.board_state import BoardState
-from harness.boards.files import AgentFiles
-from harness.boards.lease import BoardLease
+from harness.boards.ownership.lease import BoardLease
 from harness.boards.remote_agent import AgentHost
 from harness.boards.ssh.transport import SshTransport
+from harness.boards.state.board_state import BoardState
+from harness.boards.state.files import AgentFiles
 from harness.core.errors import SpecError
 from harness.core.ports import BoardFiles
 from harness.core.spec import BoardSpec, RunSpec

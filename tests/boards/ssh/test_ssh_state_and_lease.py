@@ -17,14 +17,14 @@ from harness.boards.agent.lease import boot_id
 from harness.boards.agent.life import identity
 from harness.boards.agent_command import AgentCommand
 from harness.boards.agent_file import agent_file
-from harness.boards.board_state import BoardState
-from harness.boards.clean import clean_board
-from harness.boards.files import AgentFiles
-from harness.boards.lease import BoardLease
-from harness.boards.orphans import end_orphans
-from harness.boards.owner import owner_record
-from harness.boards.restore_journal import RESTARTED
+from harness.boards.ownership.clean import clean_board
+from harness.boards.ownership.lease import BoardLease
+from harness.boards.ownership.orphans import end_orphans
+from harness.boards.ownership.owner import owner_record
 from harness.boards.ssh.transport import SshTransport
+from harness.boards.state.board_state import BoardState
+from harness.boards.state.files import AgentFiles
+from harness.boards.state.journal import RESTARTED
 from harness.core.errors import HeldError, TransientError
 from harness.core.ports import Completed
 from harness.core.spec import BoardSpec
@@ -35,7 +35,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from harness.boards.agent_command import AgentCommand
-from harness.boards.lease import BoardLease
+from harness.boards.ownership.lease import BoardLease
 from harness.boards.ssh.transport import SshTransport
 transport = SshTransport("pi", board="pi", config=Path(sys.argv[1]))
 agent = AgentCommand(transport, board="pi", python=sys.executable, script=sys.argv[2])

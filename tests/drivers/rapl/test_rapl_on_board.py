@@ -14,7 +14,7 @@ from drivers.rapl import codec
 from drivers.rapl.meter import open_meter
 from drivers.rapl.onboard import OnBoardRapl, open_on_board
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
-from harness.boards.files import LocalFiles
+from harness.boards.state.files import LocalFiles
 from harness.core.errors import BenchError, DeviceError, SpecError
 from harness.core.ports import BoardFiles, MeterRequest, OnBoardMeter, RawSamples, SamplerPlan
 from harness.core.trace import Block, MeterInfo, join_blocks

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench.leases import hold
+from harness.bench.campaigns.leases import hold
 from tests.e2e.ssh.lab import Lab, events_of, laboratory, need_sshd, program_begins, wait_for, write_yaml
 
 SHORT = {"starts": 1, "measure_s": 0.5, "standby_s": 0.6, "settle_min_s": 0.2, "settle_max_s": 0.6}

@@ -1,6 +1,6 @@
 """The lease of a board among several machines: it lies on the board, names its holder, and runs out by itself.
 
-Within one machine harness.bench.leases holds boards with a lock; this one also keeps off a colleague's machine.
+Within one machine harness.bench.campaigns.leases holds boards with a lock; this one also keeps off a colleague's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from harness.boards.agent_command import AgentCommand
-from harness.boards.owner import ALIVE, DEAD, fate_of, owner_record, words
+from harness.boards.ownership.owner import ALIVE, DEAD, fate_of, owner_record, words
 from harness.core.errors import HeldError
 
 

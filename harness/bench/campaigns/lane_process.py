@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Protocol
 
-from harness.bench.campaign import Outcome
-from harness.bench.lanes import Lane
-from harness.bench.offspring import Upwards, live_with_parent, spawned
+from harness.bench.campaigns.campaign import Outcome
+from harness.bench.campaigns.lanes import Lane
+from harness.bench.campaigns.offspring import Upwards, live_with_parent, spawned
 from harness.core.errors import BenchError, TransientError
 from harness.core.events import EventStream
 

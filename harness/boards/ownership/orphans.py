@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.boards.agent_command import AgentCommand
-from harness.boards.owner import ALIVE, ELSEWHERE, Owner, fate_of, owner_record, same_owner, words
+from harness.boards.ownership.owner import ALIVE, ELSEWHERE, Owner, fate_of, owner_record, same_owner, words
 from harness.core.errors import TransientError
 
 

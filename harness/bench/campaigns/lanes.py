@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
-from harness.bench.leases import SIMULATED_METER, board_resource, resources_of
+from harness.bench.campaigns.leases import SIMULATED_METER, board_resource, resources_of
 from harness.core.spec import RunSpec
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.forecast import PastRun, forecast, forecast_run, from_protocol, history
+from harness.bench.campaigns.forecast import PastRun, forecast, forecast_run, from_protocol, history
 from harness.bench.program import standby_program, start_program
 from harness.config.profiles import QUICK, STANDARD
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.plan import in_order, make_plan
+from harness.bench.campaigns.plan import in_order, make_plan
 from harness.config.profiles import QUICK
 from harness.core.errors import SpecError
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, RunSpec, RuntimeSpec

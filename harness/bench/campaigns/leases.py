@@ -1,7 +1,7 @@
 """Boards and meters are held exclusively on this machine: two campaigns on one meter would both measure nonsense.
 
 A lease is a flock on a file: the kernel frees it when its process dies, however it dies. The file's content is only
-a notice that names the holder. Leases among several machines lie on the board: harness.boards.lease.
+a notice that names the holder. Leases among several machines lie on the board: harness.boards.ownership.lease.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness.boards.agent.lease import current
-from harness.boards.lease import held
-from harness.boards.owner import DEAD, fate_of
+from harness.boards.ownership.lease import held
+from harness.boards.ownership.owner import DEAD, fate_of
 from harness.core.errors import DeviceError, HeldError
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import NS_PER_S, RealClock, WaitClock

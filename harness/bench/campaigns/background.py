@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from harness.bench.offspring import live_with_parent, spawned
+from harness.bench.campaigns.offspring import live_with_parent, spawned
 
 NICE = 10
 

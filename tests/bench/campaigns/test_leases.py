@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.leases import board_resource, hold, holders, meter_resource, resources_of
+from harness.bench.campaigns.leases import board_resource, hold, holders, meter_resource, resources_of
 from harness.core.errors import DeviceError, TransientError
 from harness.core.spec import BoardSpec, MeterBinding
 from harness.core.waiting import VirtualClock
@@ -19,7 +19,7 @@ from harness.exam.virtual import exam_spec
 
 HOLDER = """
 import sys, time
-from harness.bench.leases import hold
+from harness.bench.campaigns.leases import hold
 with hold(sys.argv[1:], campaign="night"):
     print("held", flush=True)
     time.sleep(60)
@@ -35,7 +35,7 @@ def leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def other():
     argv = [sys.executable, "-c", HOLDER, "board pi", "meter monsoon serial=1"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         yield process
         process.kill()

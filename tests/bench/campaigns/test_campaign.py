@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.campaign import FAILURES_IN_A_ROW, MAX_TRIES, Outcome, refused, run_campaign, worst_error
-from harness.bench.quarantine import campaigns_below, listener, read_notes
+from harness.bench.campaigns.campaign import FAILURES_IN_A_ROW, MAX_TRIES, Outcome, refused, run_campaign, worst_error
+from harness.bench.campaigns.quarantine import campaigns_below, listener, read_notes
 from harness.config.profiles import QUICK
 from harness.core.errors import BenchError, DeviceError, HeldError, SpecError, TransientError
 from harness.core.events import Event, EventStream

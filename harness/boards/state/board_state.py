@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.boards.board_reading import CPU, PATTERNS, POLICY, POLICY_FILES, interpret, of_policies, text
-from harness.boards.restore_journal import RestoreJournal
-from harness.boards.state_checks import check_state
+from harness.boards.state.checks import check_state
+from harness.boards.state.journal import RestoreJournal
+from harness.boards.state.reading import CPU, PATTERNS, POLICY, POLICY_FILES, interpret, of_policies, text
 from harness.core.errors import SpecError
 from harness.core.ports import BoardFiles, CheckItem
 from harness.core.spec import BoardSpec

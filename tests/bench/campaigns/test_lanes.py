@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.board_time import BoardTime
-from harness.bench.forecast import Forecast, in_parallel
-from harness.bench.lanes import lanes_of
-from harness.bench.plan import in_order
+from harness.bench.campaigns.board_time import BoardTime
+from harness.bench.campaigns.forecast import Forecast, in_parallel
+from harness.bench.campaigns.lanes import lanes_of
+from harness.bench.campaigns.plan import in_order
 from harness.config.profiles import QUICK
 from harness.core.events import EventStream
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, RunSpec, RuntimeSpec

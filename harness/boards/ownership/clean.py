@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.boards.agent_command import AgentCommand
-from harness.boards.lease import BoardLease, held
-from harness.boards.orphans import is_in_use
-from harness.boards.owner import ALIVE, fate_of, owner_record
+from harness.boards.ownership.lease import BoardLease, held
+from harness.boards.ownership.orphans import is_in_use
+from harness.boards.ownership.owner import ALIVE, fate_of, owner_record
 from harness.core.errors import BenchError
 from harness.core.ports import Transport
 

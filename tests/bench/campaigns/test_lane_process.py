@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.background import Background
-from harness.bench.campaign import Outcome
-from harness.bench.lane_process import LaneCrash, run_lanes
-from harness.bench.lanes import Lane
+from harness.bench.campaigns.background import Background
+from harness.bench.campaigns.campaign import Outcome
+from harness.bench.campaigns.lane_process import LaneCrash, run_lanes
+from harness.bench.campaigns.lanes import Lane
 from harness.config.profiles import QUICK
 from harness.core.errors import BenchError, DeviceError, TransientError
 from harness.core.events import Event, EventStream
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, RunSpec, RuntimeSpec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def lane(board: str, count: int = 2) -> Lane:
@@ -203,10 +203,10 @@ def test_a_listener_that_fails_leaves_no_lane_behind(tmp_path: Path) -> None:
 PARENT = """
 import sys
 from pathlib import Path
-from harness.bench.background import Background
-from harness.bench.lane_process import LaneCrash, run_lanes
+from harness.bench.campaigns.background import Background
+from harness.bench.campaigns.lane_process import LaneCrash, run_lanes
 from harness.core.events import EventStream
-from tests.bench.test_lane_process import Waits, lane, remember
+from tests.bench.campaigns.test_lane_process import Waits, lane, remember
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     background = Background(remember)

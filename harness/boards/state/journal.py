@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from harness.boards.board_reading import BOOT_ID, text
+from harness.boards.state.reading import BOOT_ID, text
 from harness.core.errors import DeviceError
 from harness.core.ports import BoardFiles
 

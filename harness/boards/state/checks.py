@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.boards.board_reading import CPU, POLICY, Files, interpret, policies, text
+from harness.boards.state.reading import CPU, POLICY, Files, interpret, policies, text
 from harness.core.ports import CheckItem
 from harness.core.spec import BoardSpec
 
