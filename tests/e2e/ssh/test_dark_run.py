@@ -59,7 +59,7 @@ def spans_of(run: Path) -> list[tuple[str, int, int]]:
 
 def test_no_packet_while_a_dark_run_measures_and_the_same_energy(lab: Lab) -> None:
     board = lab.board("left")
-    protocol = {"starts": 3, "measure_s": 2.0}
+    protocol = {"starts": 3, "measure_s": 1.0, "standby_s": 1.5, "settle_min_s": 1.6, "settle_max_s": 4.0}
     agreed = compared = 0
     for trial in range(TRIALS):
         results = {}
