@@ -37,8 +37,8 @@ def test_boards_are_in_the_protocol_most_of_the_time(lab: Lab) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    print(json.dumps(report["board_time"], indent=2))
+    print(json.dumps(report["lanes"], indent=2))
     assert len(report["runs"]) == 2 * RUNS
-    assert len(report["board_time"]) == 2
-    for lane in report["board_time"]:
+    assert len(report["lanes"]) == 2
+    for lane in report["lanes"]:
         assert 0.5 < lane["share"] <= 1.0
