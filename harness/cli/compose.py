@@ -20,7 +20,7 @@ from harness.boards.local import LocalBoard
 from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
-from harness.core.errors import BenchError
+from harness.core.errors import BenchError, DeviceError, SpecError
 from harness.core.ports import AgentSession, Board, MeterRequest, SamplingBoard
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import RealClock
@@ -139,7 +139,15 @@ class PinnedBoard:
 
     def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
         board = dataclasses.replace(spec.board, marker_pin=self._pin, cpus=spec.board.cpus or self._cpus)
-        return self._board.start_agent(dataclasses.replace(spec, board=board), start)
+        try:
+            return self._board.start_agent(dataclasses.replace(spec, board=board), start)
+        except DeviceError as error:
+            if spec.board.transport == "local" or "marker pin" not in error.message:
+                raise
+            raise SpecError(
+                f"the simulated bench hears boards through a file of this machine, which {self.name} does not have",
+                hint="with --sim use a board of this machine (`board: local`); leave --sim out where there is a meter",
+            ) from error
 
 
 # --- looking ----------------------------------------------------------------------------------------
