@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.ssh.lab import Lab, events_of, laboratory, need_sshd
 
-KILLS = int(os.environ.get("JOULEBENCH_KILLS", "3"))
+KILLS = int(os.environ.get("JOULEBENCH_KILLS", "2"))
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(1800)]
 
