@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -302,7 +303,8 @@ def _record_until_told(binding: MeterBinding, opener: Opener, pipe: Connection) 
                 counts[name] = counts.get(name, 0) + count
             record.append(block)
             t_ns, power_w = live.feed(block)
-            pipe.send({"kind": "power", "t_ns": t_ns, "power_w": power_w})
+            if _has_room(pipe):
+                pipe.send({"kind": "power", "t_ns": t_ns, "power_w": power_w})
 
         while _told(pipe, wait=False) is None:
             take(meter.step(time.monotonic_ns() + STEP_NS))
@@ -325,6 +327,12 @@ def _told(pipe: Connection, *, wait: bool) -> str | None:
         return str(pipe.recv())
     except (EOFError, OSError):
         return "stop"
+
+
+def _has_room(pipe: Connection) -> bool:
+    """Can the view of the newest power be sent without waiting? Nobody may look for minutes (an upload, a long
+    program); then the view is dropped, since a reader that waited would lose the meter's samples instead."""
+    return bool(select.select([], [pipe], [], 0)[1])
 
 
 def _real_time_priority() -> None:
