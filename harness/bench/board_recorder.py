@@ -14,15 +14,14 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.bench.live_power import LivePower, RecentBins
-from harness.bench.rails import check_total, live_channel
+from harness.bench.intake import Intake
+from harness.bench.live_power import RecentBins
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import BenchError, DeviceError, SpecError
 from harness.core.ports import OnBoardMeter, RawSamples, Sampler, SamplingBoard
 from harness.core.spec import MeterBinding
 from harness.core.trace import Block
 from harness.core.waiting import WaitClock
-from harness.store.block_writer import BlockWriter
 from harness.store.durable import json_bytes, write_durably
 from harness.store.layout import STREAM_SUFFIX
 
@@ -69,11 +68,8 @@ class BoardRecorder:
         self._meter = opener.make()
         with self._named():
             self.info, self._plan = self._meter.prepare(board.files, clock=board.clock)
-        check_total(binding, self.info)
-        self._live = LivePower(self.info, live_channel(binding, self.info))
-        self._writer = BlockWriter(path, self.info)
+        self._intake = Intake(binding, self.info, path)
         self._kept = RecentBins()
-        self._counts: dict[str, int] = {}
         self._sampler: Sampler | None = None
 
     @property
@@ -97,14 +93,14 @@ class BoardRecorder:
         self._take(sampler.stop(), sampler)
         self._append(self._meter.finish())
         self._say_what_it_cost(sampler)
-        return dict(self._counts)
+        return dict(self._intake.counts)
 
     def close(self) -> None:
         try:
             if self._sampler is not None:
                 self._sampler.close()
         finally:
-            self._writer.close()
+            self._intake.close()
 
     def _running(self) -> Sampler:
         if self._sampler is None:
@@ -118,12 +114,7 @@ class BoardRecorder:
             self._append(dataclasses.replace(block, anchors=_anchor(sampler.ping(PINGS))))
 
     def _append(self, block: Block | None) -> None:
-        if block is None:
-            return
-        for name, count in block.counts.items():
-            self._counts[name] = self._counts.get(name, 0) + count
-        self._writer.append(block)
-        self._kept.add(*self._live.feed(block))
+        self._kept.add(*self._intake.take(block))
 
     def _say_what_it_cost(self, sampler: Sampler) -> None:
         """`<meter>.sampler.json`: what was sampled, and the CPU time that it took on the board."""

@@ -19,15 +19,14 @@ from typing import Any, Protocol
 
 from harness.bench.board_recorder import BoardRecorder, OnBoardOpener
 from harness.bench.campaigns.offspring import ctrl_c_held_back
-from harness.bench.live_power import LivePower, RecentBins
-from harness.bench.rails import check_total, live_channel
+from harness.bench.intake import Intake
+from harness.bench.live_power import RecentBins
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
 from harness.core.ports import Board, Meter, PolledMeter
 from harness.core.spec import MeterBinding
 from harness.core.trace import Block, MeterInfo
 from harness.core.waiting import NS_PER_S, VirtualClock, WaitClock
-from harness.store.block_writer import BlockWriter
 
 Opener = Callable[[], Meter]
 AnyOpener = Opener | OnBoardOpener
@@ -67,14 +66,11 @@ class InlineRecorder:
         try:
             self.info = self._meter.open()
             self.recovered = self._meter.recovered
-            check_total(binding, self.info)
-            self._live = LivePower(self.info, live_channel(binding, self.info))
+            self._intake = Intake(binding, self.info, path)
         except BaseException:
             self._meter.close()
             raise
-        self._writer = BlockWriter(path, self.info)
         self._kept = RecentBins()
-        self._counts: dict[str, int] = {}
         self._error: BenchError | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -88,17 +84,9 @@ class InlineRecorder:
     def _step(self, now_ns: int) -> None:
         if self._error is None:
             try:
-                self._take(self._meter.step(now_ns))
+                self._kept.add(*self._intake.take(self._meter.step(now_ns)))
             except BenchError as error:  # raised later, in the runner's own stack
                 self._error = error
-
-    def _take(self, block: Block | None) -> None:
-        if block is None:
-            return
-        for name, count in block.counts.items():
-            self._counts[name] = self._counts.get(name, 0) + count
-        self._writer.append(block)
-        self._kept.add(*self._live.feed(block))
 
     def poll(self) -> None:
         if self._error is not None:
@@ -109,14 +97,14 @@ class InlineRecorder:
 
     def stop(self) -> dict[str, int]:
         self._unsubscribe()
-        self._take(self._meter.stop())
+        self._kept.add(*self._intake.take(self._meter.stop()))
         self.poll()
-        return dict(self._counts)
+        return dict(self._intake.counts)
 
     def close(self) -> None:
         self._unsubscribe()
         self._meter.close()
-        self._writer.close()
+        self._intake.close()
 
 
 class _Reader:
@@ -282,40 +270,32 @@ def _record_until_told(binding: MeterBinding, opener: Opener, pipe: Connection) 
         path: Path = pipe.recv()
     except (EOFError, OSError):
         return  # not needed after all
-    writer: BlockWriter | None = None
+    opened: Intake | None = None
     try:
         info = meter.open()
-        check_total(binding, info)
-        live = LivePower(info, live_channel(binding, info))
-        record = writer = BlockWriter(path, info)
+        intake = opened = Intake(binding, info, path)
         pipe.send({"kind": "opened", "info": info, "recovered": meter.recovered})
         if _told(pipe, wait=True) != "start":
             return
         _real_time_priority()
         meter.start()
         pipe.send({"kind": "started"})
-        counts: dict[str, int] = {}
 
         def take(block: Block | None) -> None:
-            if block is None:
-                return
-            for name, count in block.counts.items():
-                counts[name] = counts.get(name, 0) + count
-            record.append(block)
-            t_ns, power_w = live.feed(block)
-            if _has_room(pipe):
+            t_ns, power_w = intake.take(block)
+            if len(t_ns) and _has_room(pipe):
                 pipe.send({"kind": "power", "t_ns": t_ns, "power_w": power_w})
 
         while _told(pipe, wait=False) is None:
             take(meter.step(time.monotonic_ns() + STEP_NS))
         take(meter.stop())
-        record.close()
-        pipe.send({"kind": "stopped", "counts": counts})
+        intake.close()
+        pipe.send({"kind": "stopped", "counts": intake.counts})
     except (BrokenPipeError, ConnectionResetError):
         return  # the harness died; `finally` stops the meter, the partial run keeps what was written
     finally:
-        if writer is not None:
-            writer.close()
+        if opened is not None:
+            opened.close()
         meter.close()
 
 

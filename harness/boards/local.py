@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import select
@@ -22,16 +21,11 @@ from harness.boards.state.files import LocalFiles
 from harness.core.errors import DeviceError, TransientError
 from harness.core.ports import BoardFiles, Completed, LineStream
 from harness.core.spec import RunSpec
+from harness.io.digest import sha256_of
 from harness.models.prepared import PreparedModel
 
 # Starts "$@" in a session of its own with its output in the file $0, and prints its pid.
 _DETACH = 'if command -v setsid >/dev/null; then setsid "$@"; else nohup "$@"; fi </dev/null >>"$0" 2>&1 & echo $!'
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 class LocalTransport:

@@ -7,7 +7,6 @@ neither root nor pip on the board. What arrives is verified by its SHA-256, and 
 from __future__ import annotations
 
 import ensurepip
-import hashlib
 import json
 import re
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from harness.boards.board_python import BoardPython, describe_python
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import Completed, Transport
+from harness.io.digest import sha256_of
 
 FETCH_S = 1800.0
 INSTALL_S = 1800.0  # a small board unpacks torch for many minutes
@@ -73,7 +73,7 @@ def install(
         for wheel in [pip, *wheels]:
             size_mib = wheel.stat().st_size / 2**20
             say(f"  {wheel.name} ({size_mib:.1f} MiB)")
-            target = str(folder / _sha256(wheel)[:16] / wheel.name)  # pip wants a wheel to keep its name
+            target = str(folder / sha256_of(wheel)[:16] / wheel.name)  # pip wants a wheel to keep its name
             transport.put(wheel, target)
             remote.append(target)
     venv = _environment(transport, root, about, board=board)
@@ -241,8 +241,3 @@ def _step(transport: Transport, argv: Sequence[str], failed: str, *, timeout_s: 
 def _said(done: Completed) -> str:
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return lines[-1][:400] if lines else f"exit status {done.status}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from harness.boards.ssh.connection import LINK_ERRORS
 from harness.boards.ssh.shell import Frame
 from harness.core.errors import DeviceError, TransientError
+from harness.io.digest import sha256_of
 
 if TYPE_CHECKING:
     from harness.boards.ssh.transport import SshTransport
@@ -66,8 +67,7 @@ class Upload:
             raise DeviceError(f"board {transport.board}: {remote!r} is not an absolute path")
         self._transport, self._local, self._remote, self._patience_s = transport, local, remote, patience_s
         self._size = local.stat().st_size
-        with local.open("rb") as data:
-            self._sha256 = hashlib.file_digest(data, "sha256").hexdigest()
+        self._sha256 = sha256_of(local)
         self._part = ""
         self._had = 0
         self._damaged = 0

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.ssh.lab import Lab, laboratory, need_sshd
+from tests.e2e.ssh.lab import Lab
 
 RUNS = int(os.environ.get("JOULEBENCH_RUNS", "1"))
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    need_sshd()
-    with laboratory(tmp_path / "lab") as lab:
-        yield lab
 
 
 def test_boards_are_in_the_protocol_most_of_the_time(lab: Lab) -> None:

@@ -10,24 +10,16 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.ssh.lab import Lab, laboratory, need_sshd
+from tests.e2e.ssh.lab import Lab
 
 TRIALS = int(os.environ.get("JOULEBENCH_TRIALS", "1"))
 FIRST_SEED = int(os.environ.get("JOULEBENCH_SEED", "1"))
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow, pytest.mark.timeout(3600)]
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    need_sshd()
-    with laboratory(tmp_path / "lab") as lab:
-        yield lab
 
 
 class PacketLog(threading.Thread):
