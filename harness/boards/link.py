@@ -73,8 +73,8 @@ class AgentLink:
         job is not done within `timeout_s` although the agent answers.
         """
         began = time.monotonic()
+        quiet_until = began + quiet_s
         for _ in range(MOST_OUTAGES):
-            quiet_until = began + quiet_s
             try:
                 return self._ask(op, fields, timeout_s - (time.monotonic() - began), quiet_until)
             except AgentGone as error:

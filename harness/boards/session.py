@@ -27,8 +27,8 @@ LOAD_S = 600.0
 SLACK_S = 60.0
 AFTER_S = 0.05  # a program begins when the last packets about it have come and gone
 DARK_AFTER_S = 1.0  # a dark program begins so long after the link is told to close
-DARK_MARGIN_S = 1.5  # a dark link is opened again this long after the program should be over ...
-DARK_MARGIN = {"timed": 0.02, "counted": 0.5}  # ... and this share of what it should take
+SILENCE_MARGIN_S = 1.5  # nothing is sent for this long after the program should be over ...
+SILENCE_MARGIN = {"timed": 0.02, "counted": 0.5}  # ... and this share of what it should take
 
 
 LoadJob = Callable[[RunSpec], Mapping[str, Any]]
@@ -110,12 +110,11 @@ class BoardSession:
     def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline:
         steps = [dict(asdict(step), phase=str(step.phase)) for step in program]
         self._jobs += 1
-        job = {"job": "perform", "steps": steps, "seed": seed, "after_s": DARK_AFTER_S if self._cut else AFTER_S}
-        expected_s = sum(map(self._step_s, program))
-        reply = self._job(
-            f"perform-{start}-{self._jobs}", job, 3.0 * expected_s + SLACK_S, quiet_s=expected_s,
-            dark_s=self._dark_s(program) if self._cut else None,
-        )  # fmt: skip
+        after_s = DARK_AFTER_S if self._cut else AFTER_S
+        job = {"job": "perform", "steps": steps, "seed": seed, "after_s": after_s}
+        limit_s = 3.0 * sum(map(self._step_s, program)) + SLACK_S
+        silence_s = after_s + self._silence_s(program)
+        reply = self._job(f"perform-{start}-{self._jobs}", job, limit_s, silence_s=silence_s)
         self._account(program, reply)
         data = self._link.fetch(reply["file"], reply["sha256"])
         rows = np.frombuffer(data, "<i8").astype(np.int64).reshape(-1, 2)
@@ -152,24 +151,24 @@ class BoardSession:
             self._link.drop()
             self._on_close()
 
-    def _job(
-        self, key: str, job: Mapping[str, Any], limit_s: float, *, quiet_s: float = 0.0, dark_s: float | None = None
-    ) -> dict[str, Any]:
+    def _job(self, key: str, job: Mapping[str, Any], limit_s: float, *, silence_s: float = 0.0) -> dict[str, Any]:
+        """Submit a job and wait for its outcome; for `silence_s` nothing is sent, and a dark link is cut."""
         self._link.request("submit", key=key, job=job, lease_s=limit_s + SLACK_S)
-        if dark_s is not None and self._cut is not None:
+        if silence_s and self._cut is not None:
             self._link.drop()
             self._cut()
-            sleep_until(time.monotonic() + dark_s)
-            quiet_s = 0.0
-        return self._link.request("wait", timeout_s=limit_s, quiet_s=quiet_s, key=key, lease_s=limit_s + SLACK_S)
+            sleep_until(time.monotonic() + silence_s)
+            silence_s = 0.0
+        return self._link.request("wait", timeout_s=limit_s, quiet_s=silence_s, key=key, lease_s=limit_s + SLACK_S)
 
-    def _dark_s(self, program: Sequence[Step]) -> float:
-        """How long the link stays cut; rather too long, since it is only time."""
+    def _silence_s(self, program: Sequence[Step]) -> float:
+        """From its begin, by when a program is surely over: rather too late, since the answer of an open link is
+        heard at once all the same, and for a dark one it is only time."""
 
         def margin(step: Step) -> float:
-            return DARK_MARGIN["counted" if step.op == "infer" and step.count is not None else "timed"]
+            return SILENCE_MARGIN["counted" if step.op == "infer" and step.count is not None else "timed"]
 
-        return DARK_AFTER_S + DARK_MARGIN_S + sum(self._step_s(step) * (1.0 + margin(step)) for step in program)
+        return SILENCE_MARGIN_S + sum(self._step_s(step) * (1.0 + margin(step)) for step in program)
 
     def _account(self, program: Sequence[Step], reply: Mapping[str, Any]) -> None:
         """What the link did while the program ran. TransientError if a dark one was spoken to before its end."""

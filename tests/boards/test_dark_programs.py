@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.boards.link import AgentLink
+from harness.boards.link import PROBE_S, AgentLink
 from harness.core.errors import TransientError
 from harness.core.ports import Step
 from harness.core.spec import RuntimeSpec
@@ -77,4 +77,13 @@ def test_a_link_that_breaks_in_a_quiet_time_is_opened_again_only_after_it(board,
     assert reply["contacts_ns"] == []
     assert len(opened) == 1 and opened[0] - began >= 2.2
     assert link.outages == 1
+    session.close()
+
+
+def test_a_program_longer_than_the_pause_between_probes_is_not_spoken_to_either(board, make_spec) -> None:
+    spec = make_spec()
+    session = board.start_agent(spec, 0)
+    session.load(spec, 0)
+    session.perform([Step("idle", Phase.STANDBY_BEFORE, seconds=PROBE_S + 1.0)], 0, seed=1)
+    assert session.link_account[0]["contacts_ns"] == []
     session.close()
