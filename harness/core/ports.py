@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.core.clock import FloatArray, Int64Array
+from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import RunSpec
 from harness.core.timeline import Phase, Timeline
 from harness.core.trace import Block, MeterInfo
@@ -152,6 +153,28 @@ class AgentSession(Protocol):
     def outputs(self) -> Mapping[str, npt.NDArray[np.generic]]: ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """What a profile pass yields. `graph`: the runtime's optimised graph without its weights (ONNX bytes), or None."""
+
+    profile: LayerProfile
+    graph: bytes | None = None
+
+
+@runtime_checkable
+class ProfilingSession(Protocol):
+    """An agent session whose runtime can say when each kernel ran.
+
+    `profile` runs and stamps `count` inferences with a profiler and as many without; SpecError or DeviceError if the
+    runtime cannot. `layer_stamps`: stamps of the measured inferences of the programs performed so far, if the run's
+    protocol says `layers: instances`; else None.
+    """
+
+    def profile(self, spec: RunSpec, *, count: int) -> ProfileReport: ...
+
+    def layer_stamps(self) -> LayerStamps | None: ...
 
 
 @dataclass(frozen=True)

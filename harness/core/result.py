@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -49,9 +49,67 @@ class BudgetPart:
 
 
 @dataclass(frozen=True)
+class LayerEnergy:
+    """Dynamic energy of one layer, or of a group of layers that the meter cannot tell apart, in one inference.
+
+    `group`: names of its layers if it is a group, else None; `energy_j` is above standby, with standard uncertainty
+    `u_j` and 95 % interval; `gross_energy_j` includes standby; `duration_s`: mean time in one inference;
+    `proportional_j`: what sharing the inference's energy by time would say (for comparison only); `kernels`:
+    indices into the profile's kernels. Rows of a result are disjoint: their sum is the sum over all layers.
+    """
+
+    name: str
+    op: str
+    source_nodes: tuple[str, ...]
+    energy_j: float
+    u_j: float
+    interval_95_j: tuple[float, float]
+    group: tuple[str, ...] | None
+    gross_energy_j: float
+    duration_s: float
+    proportional_j: float
+    kernels: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **{k: getattr(self, k) for k in ("name", "op", "energy_j", "u_j", "gross_energy_j", "duration_s")},
+            "proportional_j": self.proportional_j,
+            "source_nodes": list(self.source_nodes),
+            "interval_95_j": list(self.interval_95_j),
+            "group": None if self.group is None else list(self.group),
+            "kernels": list(self.kernels),
+        }
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """Layers of a result and how they close against the whole. `problem`: empty, or why there are no layers.
+
+    `sum_j`: sum over `layers`; `difference_j`: sum minus Eq. 1 of the same run, with `difference_u_j`; `closes`: they
+    agree within twice that and 1 % of the whole. `details`: stamps used, shifts and time constants found, ...
+    """
+
+    layers: tuple[LayerEnergy, ...] = ()
+    sum_j: float | None = None
+    difference_j: float | None = None
+    difference_u_j: float | None = None
+    closes: bool | None = None
+    problem: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def closure_json(self) -> dict[str, Any]:
+        names = ("sum_j", "difference_j", "difference_u_j", "closes", "problem")
+        return {**{name: getattr(self, name) for name in names}, "details": dict(self.details)}
+
+
+@dataclass(frozen=True)
 class EnergyResult:
     """What one meter channel says about one run. Energies are per inference and None when
-    invalid, and so are coverage and the largest gap: what was not worked out is never 0."""
+    invalid, and so are coverage and the largest gap: what was not worked out is never 0.
+
+    A valid result whose measurand is gross energy (imported traces without standby) has no dynamic energy: None.
+    `layers` is None where no layers were asked for.
+    """
 
     status: Status
     reason: str | None
@@ -76,6 +134,7 @@ class EnergyResult:
     meter: str
     channel: str
     details: Mapping[str, Any]
+    layers: LayerReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The script contract of `joulebench show --json` (plain JSON types, NaN-free)."""
@@ -115,4 +174,6 @@ class EnergyResult:
             "meter": self.meter,
             "channel": self.channel,
             "details": dict(self.details),
+            "layers": [layer.to_json() for layer in self.layers.layers] if self.layers else [],
+            "closure": self.layers.closure_json() if self.layers else None,
         }

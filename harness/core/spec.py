@@ -68,6 +68,12 @@ class ProtocolSpec:
     `inferences`: measured inferences in total over all starts, or None to measure for `measure_s` a start.
     `gap`: "back-to-back", or "dithered": a pause U(0, gap_max_s) after every measured inference.
     `dark`: the link to the board is cut while a program runs, and the data are fetched afterwards.
+    `layers`: "off"; "profile": after the last start a process of its own profiles `profile_inferences` inferences, and
+    layers are scaled onto the measured ones; "instances": the measured inferences themselves are profiled, so every
+    instance is stamped, and the profiler's cost is part of the figure.
+    `measurand`: "dynamic", or "gross" where there is no standby to subtract (imported traces).
+    `alignment`: "search": the lag of the power behind the stamps is found in the data; "declared": stamps are on the
+    meter's own time axis to within `alignment_u_s` (imported traces).
     """
 
     profile: str
@@ -88,6 +94,11 @@ class ProtocolSpec:
     marker_chip_s: float
     output_tolerance_rel: float
     dark: bool = field(default=False, metadata=LATER)
+    layers: str = field(default="off", metadata=LATER)
+    profile_inferences: int = field(default=50, metadata=LATER)
+    measurand: str = field(default="dynamic", metadata=LATER)
+    alignment: str = field(default="search", metadata=LATER)
+    alignment_u_s: float = field(default=0.0, metadata=LATER)
 
 
 @dataclass(frozen=True)

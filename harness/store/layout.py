@@ -8,6 +8,7 @@
         raw/<meter>.parquet         readings; beside it .calibration, .gaps, .anchors and <meter>.meter.json
         raw/timeline.parquet        busy stretches on the board's clock; raw/timeline.spans.parquet the phases
         raw/pings.parquet           clock pairs host/board
+        raw/layers.*, optimised.onnx    layers: see harness/store/layers.py
         raw/<name>.json             board_state, agent, outputs_check, ...
         derived/                    may be deleted and rebuilt
 
@@ -39,7 +40,9 @@ LOCK = ".campaign.lock"
 
 TIMELINE = "timeline"
 PINGS = "pings"
-RESERVED = frozenset({TIMELINE, PINGS})
+LAYERS = "layers"
+RESERVED = frozenset({TIMELINE, PINGS, LAYERS})
+GRAPH = "optimised.onnx"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -81,6 +84,11 @@ def meter_json_path(run: Path, meter: str) -> Path:
 def parquet_path(run: Path, name: str, part: str | None = None) -> Path:
     """`raw/<name>.parquet`, or `raw/<name>.<part>.parquet` for calibration, gaps, anchors, spans."""
     return run / RAW / (f"{name}.{part}.parquet" if part else f"{name}.parquet")
+
+
+def graph_path(run: Path) -> Path:
+    """The runtime's optimised graph without its weights."""
+    return run / RAW / GRAPH
 
 
 def json_path(run: Path, name: str) -> Path:

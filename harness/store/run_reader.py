@@ -9,10 +9,12 @@ from typing import Any
 
 from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
+from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import RunSpec
 from harness.core.timeline import Timeline
 from harness.core.trace import Trace
 from harness.store import layout
+from harness.store.layers import load_profile, load_stamps
 from harness.store.manifest import Verify, read_manifest, verify_files
 from harness.store.parquet import load_pings, load_timeline, load_trace
 from harness.store.partial import read_pings_stream, read_timeline_stream, read_trace_stream
@@ -82,6 +84,19 @@ class RunReader:
     def pings(self) -> tuple[str, Int64Array]:
         """(board clock, int64 (K, 3): host before, board, host after)."""
         return load_pings(self.path) if self._finished else read_pings_stream(self.path)
+
+    def profile(self) -> LayerProfile | None:
+        """The profile pass of the run; None if there was none."""
+        return load_profile(self.path)
+
+    def layer_stamps(self) -> LayerStamps | None:
+        """Stamps of every kernel of the measured inferences; None if only a profile was made."""
+        return load_stamps(self.path)
+
+    def graph(self) -> bytes | None:
+        """The runtime's optimised graph without its weights (ONNX); None if it is not known."""
+        path = layout.graph_path(self.path)
+        return path.read_bytes() if path.exists() else None
 
     def json(self, name: str) -> Any | None:
         """The document stored under `name`, or None."""

@@ -14,12 +14,14 @@ from typing import Any
 
 from harness.core.clock import Int64Array
 from harness.core.errors import DeviceError, SpecError
+from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import RunSpec
 from harness.core.timeline import Timeline
 from harness.core.trace import MeterInfo
 from harness.store import layout
 from harness.store.block_writer import BlockWriter
 from harness.store.durable import fsync_path, fsync_tree, json_bytes, write_durably
+from harness.store.layers import store_profile, store_stamps
 from harness.store.manifest import write_manifest
 from harness.store.meter_json import info_from_json
 from harness.store.parquet import store_meter, store_pings, store_timeline
@@ -95,9 +97,25 @@ class RunWriter:
         self._same_clock(layout.PINGS, clock)
         self._stream(layout.PINGS, PINGS_SCHEMA).append(pings_to_batch(pings), {"clock": clock})
 
+    def put_profile(self, profile: LayerProfile) -> None:
+        """Keep the layer profile of the run; a second one replaces the first."""
+        store_profile(self.path, profile, self._mark)
+
+    def put_layer_stamps(self, stamps: LayerStamps) -> None:
+        """Keep the stamps of instances, all of the run at once; their kernels are those of the profile."""
+        store_stamps(self.path, stamps, self._mark)
+
+    def put_graph(self, data: bytes) -> None:
+        """Keep the runtime's optimised graph (ONNX without its weights)."""
+        write_durably(layout.graph_path(self.path), data)
+
+    @property
+    def _mark(self) -> dict[str, Any]:
+        return {"run_id": self.spec.run_id, "simulated": self.spec.simulated}
+
     def put_json(self, name: str, data: object) -> None:
         """Keep a document as `raw/<name>.json`; a second one of the same name replaces the first."""
-        document = {"run_id": self.spec.run_id, "simulated": self.spec.simulated, "data": data}
+        document = {**self._mark, "data": data}
         write_durably(layout.json_path(self.path, layout.check_name(name)), json_bytes(document))
 
     def finish(self) -> Path:
