@@ -17,10 +17,11 @@ from analysis.budget import budget_parts, combine, uncovered
 from analysis.clipping import clipped_share
 from analysis.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.curve import ChannelCurve, build_curve, sum_curves
+from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
 from analysis.lag import Lag, find_lag
 from analysis.ranges import RangeShares, range_shares
 from analysis.solve import Solution, solve
-from analysis.standby import Standby, find_standby
+from analysis.standby import Standby
 from analysis.validity import (
     Problem,
     flags_of,
@@ -38,7 +39,7 @@ from harness.core.timeline import Timeline
 from harness.core.trace import Accuracy, Trace
 from harness.store.run_reader import RunReader
 
-DOCUMENTS = ("outputs_check", "board_state", "settle_before", "settle_after")
+DOCUMENTS = ("outputs_check", "board_state", "settle_before", "settle_after", DOCUMENT)
 
 
 @dataclass(frozen=True)
@@ -178,18 +179,18 @@ class _Solver:
     simulated: bool = False
 
     def run(self) -> tuple[EnergyResult, View | None]:
-        windows = start_windows(self.timeline, period_ns=self.channel.reading.period_ns)
-        usable = self.channel.rows >= 2 and len(self.channel.curve.edge_ns) > 2
-        lag = find_lag(self.channel, self.timeline) if usable else Lag(0, {}, np.inf, 0, 0, None, None, "no readings")
+        by_time, protocol = self._told.by_time, self.spec.protocol
+        windows = start_windows(self.timeline, period_ns=self.channel.reading.period_ns, by_time=by_time)
+        lag = declared_lag(protocol, self.channel, self.timeline, self.to_board) or self._searched_lag()
         view = View(self.channel, self.timeline, lag, None, windows, None)
-        problem = problem_before_solving(self.channel, self.timeline, lag, windows)
+        problem = problem_before_solving(self.channel, self.timeline, lag, windows, by_time=by_time)
         if problem is not None:
             return self._refuse(problem), view
         clipped = clipped_share(self.trace, self.job.channels, self._measured(lag, windows))
         problem = problem_of_clipping(clipped)
         if problem is not None:
             return self._refuse(problem), view
-        standby = find_standby(self.channel, self.timeline, int(np.median([*lag.lag_ns.values()])))
+        standby = standby_of(protocol, self.channel, self.timeline, lag)
         view = replace(view, standby=None if standby.problem else standby)
         problem = problem_of_standby(standby)
         if problem is not None:
@@ -199,15 +200,25 @@ class _Solver:
             return self._refuse(Problem(InvalidReason.COVERAGE, "no measured inference is covered by readings")), view
         return self._result(solution, lag, windows, clipped), replace(view, solution=solution)
 
+    @property
+    def _told(self) -> Told:
+        return Told.of(self.documents)
+
+    def _searched_lag(self) -> Lag:
+        usable = self.channel.rows >= 2 and len(self.channel.curve.edge_ns) > 2
+        return find_lag(self.channel, self.timeline) if usable else Lag(0, {}, np.inf, 0, 0, None, None, "no readings")
+
     def _result(self, solution: Solution, lag: Lag, windows: tuple[StartWindow, ...], clipped: float) -> EnergyResult:
         accuracy = accuracy_of(self.job.binding, self.trace, self.job.channels)
         ranges = self._ranges(solution, lag)
         parts = budget_parts(
             solution, self.channel, lag, ranges, accuracy, u_rate=self.to_board.u_rate, clipped=clipped
         )
+        is_gross = self.spec.protocol.measurand == "gross"
+        parts = gross_parts(parts) if is_gross else parts
         dof = [p.dof for p in parts]
         dynamic, gross = combine([p.u_j for p in parts], dof), combine([p.gross_u_j for p in parts], dof)
-        flags = self.job.flags + flags_of(
+        flags = self.job.flags + self._told.flags + flags_of(
             self.channel, solution, lag, ranges, self.documents,
             accuracy_known=accuracy is not None, clipped=clipped, counts=self.trace.counts,
         )  # fmt: skip
@@ -217,7 +228,7 @@ class _Solver:
         result = EnergyResult(
             status=Status.VALID,
             reason=None,
-            measurand=measurand_of(self.spec, self.job.binding, accuracy_known=accuracy is not None),
+            measurand=measurand_of(self.spec, self.job.binding, self._told, accuracy_known=accuracy is not None),
             energy_per_inference_j=e,
             u_j=dynamic.u_j,
             interval_95_j=(e - dynamic.half_j, e + dynamic.half_j),
@@ -240,7 +251,7 @@ class _Solver:
             details=_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
         )
         if problem is None:
-            return result
+            return gross_result(result, gross) if is_gross else result
         return replace(
             result, status=Status.INVALID, reason=str(problem.reason), energy_per_inference_j=None, u_j=None,
             interval_95_j=None, gross_energy_per_inference_j=None, gross_u_j=None, gross_interval_95_j=None,
@@ -292,10 +303,9 @@ def accuracy_of(binding: MeterBinding, trace: Trace, channels: tuple[str, ...]) 
     return Accuracy(gain, offset, noise, source)
 
 
-def measurand_of(spec: RunSpec, binding: MeterBinding, *, accuracy_known: bool = True) -> str:
-    batch = f" (batch of {spec.model.batch})" if spec.model.batch > 1 else ""
-    text = f"dynamic energy of one inference{batch} above active-idle standby at {binding.plane}, {spec.protocol.gap}"
-    return text if accuracy_known else f"{text}, in joules as this meter reads them (nobody states its accuracy)"
+def measurand_of(spec: RunSpec, binding: MeterBinding, told: Told | None = None, *, accuracy_known: bool = True) -> str:
+    unit = (told or Told()).unit
+    return measurand_text(spec.protocol, unit, spec.model.batch, binding.plane, accuracy_known=accuracy_known)
 
 
 def _u_standby(parts: tuple[BudgetPart, ...], solution: Solution) -> float:
@@ -326,8 +336,9 @@ def _details(
         "standby_brackets_w": [b.mean_w for b in solution.standby.brackets],
         "standby_brackets_u_w": [b.u_w for b in solution.standby.brackets],
         "lag_s": {str(k): v * 1e-9 for k, v in lag.lag_ns.items()},
-        "lag_correlation": lag.correlation,
-        "lag_second_peak": lag.second,
+        "lag_u_s": lag.u_ns * 1e-9,
+        "lag_correlation": None if lag.declared else lag.correlation,
+        "lag_second_peak": None if lag.declared else lag.second,
         "clock_rate_u": to_board.u_rate,
         "clock_residual_s": to_board.residual_ns * 1e-9,
         "clock_notes": list(to_board.notes),

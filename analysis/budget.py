@@ -17,12 +17,14 @@ from analysis.lag import Lag
 from analysis.ranges import RangeShares
 from analysis.scatter import block_mean_u
 from analysis.solve import Solution
+from analysis.standby import Bracket
 from harness.core.clock import FloatArray
 from harness.core.result import BudgetPart
 from harness.core.trace import Accuracy
 
 INF = float("inf")
 ROOT3 = float(np.sqrt(3))
+SINGLE_DRIFT = 0.05  # of standby: by how much it may have drifted between a single bracket and the inferences
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,19 @@ def _shared(u_j: float, whole_j: float, dof: float) -> float:
 
 def _standby_parts(solution: Solution) -> list[BudgetPart]:
     """Scatter within the brackets; and the difference between them, of which the straight line may be wrong
-    by up to half (the standby at the time of the inferences is anywhere between the brackets)."""
+    by up to half (the standby at the time of the inferences is anywhere between the brackets). A single bracket
+    shows no difference: see `single_bracket_u_w`."""
     mean_s = solution.busy_s / solution.n
+    if not solution.standby.brackets:
+        return []
     first, last = solution.standby.brackets[0], solution.standby.brackets[-1]
     middle = float(np.mean([0.5 * (s.window.begin_ns + s.window.end_ns) for s in solution.starts]))
     a, b = solution.standby.weights(middle)
     u_first, u_last = abs(a) * first.u_w, abs(b) * last.u_w
     both = combine([u_first, u_last], [max(first.dof, 1.0), max(last.dof, 1.0)])
     drift = abs(solution.standby.step_w) / np.sqrt(12)
+    if len(solution.standby.brackets) == 1:
+        drift = single_bracket_u_w(first, middle)
     return [
         BudgetPart("standby", "A", both.u_j * mean_s, 0.0, both.dof),
         BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF),
@@ -144,9 +151,31 @@ def _clock_part(solution: Solution, lag: Lag, *, u_rate: float) -> BudgetPart:
     k, n = len(solution.starts), solution.n
     mean_s = solution.busy_s / n
     slip_s = min(lag.u_ns * 1e-9, mean_s)
+    if lag.declared:
+        return _declared_clock_part(solution, slip_s, u_rate=u_rate)
     cut = slip_s * abs(solution.active_w - solution.gap.level_w) * np.sqrt(k) / n
     dynamic = float(np.hypot(u_rate * abs(solution.dynamic_j), cut))
     return BudgetPart("clock", "B", dynamic, float(np.hypot(u_rate * abs(solution.gross_j), cut)), INF)
+
+
+def _declared_clock_part(solution: Solution, slip_s: float, *, u_rate: float) -> BudgetPart:
+    """Declared marks are not those of steady activity: both edges of a window may be off, each by itself, and with an
+    edge all that was drawn above standby (gross: all that was drawn) comes in or is left out."""
+    edges = slip_s * float(np.sqrt(2 * len(solution.starts))) / solution.n
+    dynamic = np.hypot(u_rate * abs(solution.dynamic_j), edges * abs(solution.active_w - solution.standby_w))
+    gross = np.hypot(u_rate * abs(solution.gross_j), edges * abs(solution.active_w))
+    return BudgetPart("clock", "B", float(dynamic), float(gross), INF)
+
+
+def single_bracket_u_w(bracket: Bracket, middle_ns: float) -> float:
+    """Standard uncertainty (W) of standby at `middle_ns` from a bracket that has no partner (rectangular).
+
+    Nothing shows the drift between bracket and inferences. Its limit is the largest of SINGLE_DRIFT of the level and
+    the movement of the level within the bracket, carried on as a random walk over the time to the inferences.
+    """
+    length = max(bracket.end_ns - bracket.begin_ns, 1)
+    away = max(1.0, abs(middle_ns - bracket.middle_ns) / length)
+    return max(SINGLE_DRIFT * abs(bracket.mean_w), bracket.level_range_w * float(np.sqrt(away))) / ROOT3
 
 
 def sampling_u_j(solution: Solution, channel: ChannelCurve, lag: Lag) -> float:

@@ -33,7 +33,8 @@ class Lag:
     """Power lags stamps by `lag_ns[s]` for process start s (dict), with standard uncertainty `u_ns`.
 
     `correlation` and `second`: heights of the best and of the second peak (1); `fall`, `rise`: step fits of
-    the first start that allowed one; `reason`: empty, or why the lag is not known.
+    the first start that allowed one; `reason`: empty, or why the lag is not known; `declared`: nothing was searched,
+    the stamps are said to be on the meter's time axis.
     """
 
     coarse_ns: int
@@ -44,6 +45,7 @@ class Lag:
     fall: StepFit | None
     rise: StepFit | None
     reason: str = ""
+    declared: bool = False
 
 
 def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:

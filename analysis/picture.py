@@ -77,6 +77,10 @@ def _heading(figure: Figure, analysis: Analysis, result: EnergyResult) -> None:
 
 
 def _figure_text(result: EnergyResult) -> str:
+    if result.status is Status.VALID and result.energy_per_inference_j is None and result.gross_interval_95_j:
+        low, high = result.gross_interval_95_j
+        figure = with_u((low + high) / 2, (high - low) / 2, "J")
+        return f"gross {figure},  95 % interval {interval(low, high, 'J')},  standby included"
     if result.status is Status.INVALID or result.energy_per_inference_j is None or result.interval_95_j is None:
         return f"no figure: {result.reason}"
     low, high = result.interval_95_j
@@ -168,7 +172,8 @@ def _levels(axes: Axes, view: View) -> None:
     """Standby and gap level as labelled lines at the right edge."""
     lines: list[tuple[float, str, str]] = []
     if view.solution is not None:
-        lines.append((view.solution.standby_w, "standby", STANDBY))
+        if view.solution.standby.brackets:
+            lines.append((view.solution.standby_w, "standby", STANDBY))
         if view.solution.gap.seen:
             lines.append((view.solution.gap.level_w, "gap", INK))
     for level, name, colour in lines:

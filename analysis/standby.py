@@ -44,42 +44,58 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Standby:
-    """Two brackets; standby between them is their straight line. `problem` is empty or says what is missing."""
+    """Two brackets; standby between them is their straight line. `problem` is empty or says what is missing.
+
+    One bracket alone is a constant. Without any (measurand gross) nothing is subtracted: what is left above "standby"
+    is all that was drawn.
+    """
 
     brackets: tuple[Bracket, ...]
     problem: str = ""
 
     def at(self, t_ns: FloatArray | Int64Array) -> FloatArray:
         """Standby power (W) at each time."""
+        if not self.brackets:
+            return np.zeros(np.shape(t_ns))
         first, last = self.brackets[0], self.brackets[-1]
         share = (np.asarray(t_ns, np.float64) - first.middle_ns) / max(last.middle_ns - first.middle_ns, 1.0)
         return np.asarray(first.mean_w + share * (last.mean_w - first.mean_w), np.float64)
 
     def weights(self, t_ns: float) -> tuple[float, float]:
         """Weights of the first and the last bracket in `at(t_ns)`."""
+        if len(self.brackets) < 2:
+            return 1.0, 0.0
         first, last = self.brackets[0], self.brackets[-1]
         share = (t_ns - first.middle_ns) / max(last.middle_ns - first.middle_ns, 1.0)
         return 1 - share, share
 
     @property
     def step_w(self) -> float:
-        return self.brackets[-1].mean_w - self.brackets[0].mean_w
+        return self.brackets[-1].mean_w - self.brackets[0].mean_w if self.brackets else 0.0
 
     @property
     def level_range_w(self) -> float:
         """By how much the level moves within a bracket (W), the larger of the two."""
-        return max(b.level_range_w for b in self.brackets)
+        return max((b.level_range_w for b in self.brackets), default=0.0)
 
     @property
     def u_step_w(self) -> float:
-        return float(np.hypot(self.brackets[0].u_w, self.brackets[-1].u_w))
+        return float(np.hypot(self.brackets[0].u_w, self.brackets[-1].u_w)) if self.brackets else 0.0
 
 
-def find_standby(channel: ChannelCurve, timeline: Timeline, lag_ns: int) -> Standby:
-    """Both brackets from the spans STANDBY_BEFORE and STANDBY_AFTER, shifted by the lag of the power."""
-    brackets = []
+NOTHING = Standby(())
+
+
+def find_standby(channel: ChannelCurve, timeline: Timeline, lag_ns: int, *, one_will_do: bool = False) -> Standby:
+    """The brackets from the spans STANDBY_BEFORE and STANDBY_AFTER, shifted by the lag of the power.
+
+    Both are needed, unless `one_will_do`: where the protocol never asked for them (imported traces).
+    """
+    brackets: list[Bracket] = []
     for phase in (Phase.STANDBY_BEFORE, Phase.STANDBY_AFTER):
         spans = timeline.spans_of(phase)
+        if not spans and one_will_do and (brackets or timeline.spans_of(Phase.STANDBY_AFTER)):
+            continue
         if not spans:
             return Standby((), f"the record has no {phase} bracket")
         span = max(spans, key=lambda s: s.end_ns - s.begin_ns)

@@ -34,6 +34,7 @@ STILL_ROWS = 200  # ... and this many rows are a stuck register
 CLIPPED_LIMIT = 0.01  # share of measured readings in a pile at the largest code
 COUNTER_STILL_S = 1.0
 MIN_READINGS = 10.0  # over all measured time
+LONG_GUARDS = 10  # memories of the meter in a declared window that needs no lead-in
 LOCKED = 0.5  # resultant length of sampling phases above which sampling is locked to the inferences
 
 
@@ -46,9 +47,12 @@ class Problem:
 
 
 def problem_before_solving(
-    channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...]
+    channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...], *, by_time: bool = False
 ) -> Problem | None:
-    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow."""
+    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow.
+
+    `by_time`: inferences have no stamps of their own, so nothing can be said about their phases.
+    """
     if channel.rows and channel.uncalibrated >= channel.rows:
         return Problem(InvalidReason.NOT_CALIBRATED, "no reading is covered by a calibration")
     if channel.rows < 2 or channel.curve.covered_ns[-1] <= 0:
@@ -61,7 +65,8 @@ def problem_before_solving(
     if lag.reason:
         detail = f"{lag.reason} (correlation {lag.correlation:.2f}, second peak {lag.second:.2f})"
         return Problem(InvalidReason.CLOCKS, detail)
-    return _too_slow(channel, timeline, windows) or _locked(channel, timeline, lag, windows)
+    too_slow = _too_slow(channel, timeline, windows, declared=lag.declared)
+    return too_slow or (None if by_time else _locked(channel, timeline, lag, windows))
 
 
 def _stuck(channel: ChannelCurve) -> str | None:
@@ -82,7 +87,9 @@ def _while_working(channel: ChannelCurve, timeline: Timeline, lag: Lag) -> bool:
     return bool(np.any((timeline.begin_ns < end) & (timeline.end_ns > begin)))
 
 
-def _too_slow(channel: ChannelCurve, timeline: Timeline, windows: tuple[StartWindow, ...]) -> Problem | None:
+def _too_slow(
+    channel: ChannelCurve, timeline: Timeline, windows: tuple[StartWindow, ...], *, declared: bool
+) -> Problem | None:
     readings = sum(w.seconds for w in windows) * 1e9 / channel.reading.period_ns
     if readings < MIN_READINGS:
         return Problem(
@@ -92,6 +99,8 @@ def _too_slow(channel: ChannelCurve, timeline: Timeline, windows: tuple[StartWin
     if channel.reading.kind not in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED):
         return None
     for window in windows:
+        if declared and window.seconds * 1e9 >= LONG_GUARDS * channel.guard_ns:
+            continue  # the memory is part of the clock's uncertainty at both edges
         lead_in = _steady_before(timeline, window)
         lead_out = _steady_after(timeline, window)
         if min(lead_in, lead_out) < channel.guard_ns:
@@ -179,6 +188,11 @@ def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None
             f"the level moves by {within:.3g} W within a bracket, more than {STANDBY_LIMIT:.0%} of the dynamic power "
             f"of {power:.3g} W: something switched on or off in it",
         )
+    if not solution.standby.brackets and solution.gross_j - dynamic.half_j <= 0:
+        return Problem(
+            InvalidReason.BELOW_RESOLUTION,
+            f"gross energy of {solution.gross_j:.3g} J with a 95 % half width of {dynamic.half_j:.3g} J includes 0",
+        )
     if solution.dynamic_j - dynamic.half_j <= 0:
         return Problem(
             InvalidReason.BELOW_STANDBY,
@@ -216,6 +230,9 @@ def flags_of(
     power = abs(solution.dynamic_j) / (solution.busy_s / solution.n)
     said = {
         "single_start": len(solution.starts) == 1,
+        "no_standby": not solution.standby.brackets,
+        "single_bracket": len(solution.standby.brackets) == 1,
+        "alignment_declared": lag.declared,
         "standby_drift": abs(solution.standby.step_w) > max(STANDBY_FLAG * power, 2 * solution.standby.u_step_w)
         or solution.standby.level_range_w > 2 * STANDBY_FLAG * power,
         "low_coverage": solution.coverage < LOW_COVERAGE,
@@ -227,7 +244,7 @@ def flags_of(
         "over_range_readings": channel.over_range > 0,
         "gap_power_bounded": not solution.gap.seen,
         "end_stamps_doubtful": solution.gap.late_ns > 0,
-        "lag_coarse_only": lag.fall is None,
+        "lag_coarse_only": lag.fall is None and not lag.declared,
         "meter_accuracy_unknown": not accuracy_known,
         "part_time_sampling": channel.reading.kind is ReadingKind.PART_TIME,
         "outputs_not_checked": not isinstance(documents.get("outputs_check"), Mapping),

@@ -55,9 +55,22 @@ class StartWindow:
         return self.seconds - self.gap_s
 
 
-def start_windows(timeline: Timeline, *, period_ns: int) -> tuple[StartWindow, ...]:
-    """One window per process start that holds measured inferences."""
-    return tuple(_window(timeline, start, period_ns) for start in timeline.starts)
+def start_windows(timeline: Timeline, *, period_ns: int, by_time: bool = False) -> tuple[StartWindow, ...]:
+    """One window per process start that holds measured inferences.
+
+    `by_time`: only the edges of a window are known, not those of its inferences (imported traces), so blocks are equal
+    stretches of time, with a share of the inferences each.
+    """
+    return tuple((_by_time if by_time else _window)(timeline, start, period_ns) for start in timeline.starts)
+
+
+def _by_time(timeline: Timeline, start: int, period_ns: int) -> StartWindow:
+    begin, end = timeline.rows(Phase.MEASURED, start)
+    first, last, n = int(begin[0]), int(end[-1]), len(begin)
+    blocks = int(np.clip((last - first) // (MIN_PERIODS * period_ns), 1, BLOCKS))
+    cut = np.linspace(first, last, blocks + 1).astype(np.int64)
+    cut[-1] = last
+    return StartWindow(start, cut, n * np.diff(cut) / (last - first), np.zeros(blocks), np.zeros(n), n)
 
 
 def _window(timeline: Timeline, start: int, period_ns: int) -> StartWindow:

@@ -27,7 +27,10 @@ def engineering(value: float, unit: str, *, digits: int = 4) -> str:
 
 
 def headline(result: dict[str, Any]) -> str:
-    """Energy per inference with the half-width of its 95 % interval."""
+    """Energy per inference with the half-width of its 95 % interval; gross where there is no dynamic energy."""
+    if result["energy_per_inference_j"] is None:
+        interval = result["gross_interval_95_j"]
+        return f"{with_uncertainty(result['gross_energy_per_inference_j'], half_width(interval), 'J')} gross"
     return with_uncertainty(result["energy_per_inference_j"], half_width(result["interval_95_j"]), "J")
 
 

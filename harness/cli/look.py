@@ -35,15 +35,18 @@ def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
     if result["status"] != "valid":
         out.print(f"  [bold red]INVALID[/]: {result['reason']}")
     else:
-        out.print(f"  [bold]{headline(result)}[/]  (95 % interval, u = {engineering(result['u_j'], 'J', digits=2)})")
+        dynamic = result["energy_per_inference_j"] is not None
+        u_j = engineering(result["u_j"] if dynamic else result["gross_u_j"], "J", digits=2)
+        out.print(f"  [bold]{headline(result)}[/]  (95 % interval, u = {u_j})")
+    if result["status"] == "valid" and result["energy_per_inference_j"] is not None:
         gross = with_uncertainty(result["gross_energy_per_inference_j"], half_width(result["gross_interval_95_j"]), "J")
         out.print(f"  gross {gross}; gap {engineering(result['gap_energy_per_inference_j'], 'J', digits=3)}")
     if result["standby_w"] is not None and result["standby_u_w"] is not None:
         out.print(
-            f"  standby {engineering(result['standby_w'], 'W')} "
-            f"(u {engineering(result['standby_u_w'], 'W', digits=2)}); "
-            f"coverage {100 * result['coverage']:.2f} %, largest gap {result['largest_gap_ns'] * 1e-6:.3g} ms"
+            f"  standby {engineering(result['standby_w'], 'W')} (u {engineering(result['standby_u_w'], 'W', digits=2)})"
         )
+    if result["coverage"] is not None and result["largest_gap_ns"] is not None:
+        out.print(f"  coverage {100 * result['coverage']:.2f} %, largest gap {result['largest_gap_ns'] * 1e-6:.3g} ms")
     if result["flags"]:
         out.print(f"  flags: {', '.join(result['flags'])}")
     if result["budget"] and result["status"] == "valid":

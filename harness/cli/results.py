@@ -90,7 +90,7 @@ def _cells(entry: RunEntry, result: dict[str, Any] | None) -> dict[str, str]:
         **cells,
         "energy": f"[bold]{headline(result)}[/]",
         "gross": engineering(result["gross_energy_per_inference_j"], "J", digits=3),
-        "standby": engineering(result["standby_w"], "W", digits=3),
+        "standby": "-" if result["standby_w"] is None else engineering(result["standby_w"], "W", digits=3),
         "limited by": f"{largest['name']} ({percent(largest['share'])})",
     }
 

@@ -37,6 +37,8 @@ class ForeignRun:
 
     `format`: name of the importer; `name`: of the model or load; `source_sha256`: of the bytes it was read from;
     `origin`: where it is from, in words; `pings`: int64 (K, 3), may be empty; `documents`: kept as raw/<name>.json.
+    The document "import" speaks to the analysis: `stamps` is "window edges" where inferences have no stamps of their
+    own, `unit` what the energies are of if not an inference, `flags` go into the result.
     """
 
     format: str
@@ -103,6 +105,7 @@ def write_run(root: Path, run: ForeignRun) -> Path:
             writer.put_layer_stamps(run.stamps)
         if run.graph is not None:
             writer.put_graph(run.graph)
-        for name, document in {**run.documents, "import": {"format": run.format, "origin": run.origin}}.items():
+        told = {**run.documents.get("import", {}), "format": run.format, "origin": run.origin}
+        for name, document in {**run.documents, "import": told}.items():
             writer.put_json(name, document)
         return writer.finish()
