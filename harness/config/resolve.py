@@ -124,8 +124,8 @@ def _place(board: BoardSpec) -> tuple[str, str | None, str | None]:
     return board.transport, board.address, board.directory
 
 
-def resolve_protocol(document: Document, section: ProtocolSection) -> ProtocolSpec:
-    """The profile with the campaign's own fields in place, checked as a whole."""
+def resolve_protocol(document: Document, section: ProtocolSection, *, base: ProtocolSpec | None = None) -> ProtocolSpec:
+    """The profile (`base`, if given, where the file names none) with the file's own fields in place, checked as a whole."""
     if section.profile not in PROFILES:
         raise document.error(
             f"there is no protocol profile {section.profile!r}",
@@ -135,7 +135,8 @@ def resolve_protocol(document: Document, section: ProtocolSection) -> ProtocolSp
     given = {k: v for k, v in section.model_dump(exclude={"profile"}).items() if v is not None}
     numbers = {f.name: f.type for f in dataclasses.fields(ProtocolSpec)}
     given = {k: float(v) if numbers[k] == "float" else v for k, v in given.items()}
-    protocol = dataclasses.replace(PROFILES[section.profile], **given)
+    named = base is None or "profile" in section.model_fields_set
+    protocol = dataclasses.replace(PROFILES[section.profile] if named or base is None else base, **given)
 
     def refuse(field: str, message: str, hint: str) -> None:
         raise document.error(message, ("protocol", field), hint=hint)
