@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from drivers.simulated.rig.layer_truth import LayerBook
 from drivers.simulated.rig.physics_load import Laid
 from drivers.simulated.rig.truth import RECORD, TruthLog
 from harness.core.clock import FloatArray, Int64Array
@@ -20,6 +21,7 @@ class Book:
 
     def __init__(self, truth: TruthLog) -> None:
         self._truth = truth
+        self._layers = LayerBook(truth.layers)
         self._open: list[Any] = []  # records not yet settled, with own begin/end and excess
         self._times: list[FloatArray] = []  # alternately own begin, own end of the open records
         self._values: FloatArray = np.empty((0, 6))  # settled values at the first of those times
@@ -38,6 +40,8 @@ class Book:
         times = np.stack([laid.own_begin_s, laid.own_end_s], 1).ravel()
         self._times.append(times[1:] if self._begun else times)
         self._begun = False
+        if laid.drawn is not None and laid.kernel_excess_j is not None:
+            self._layers.add(begin_ns, laid.own_begin_s, laid.own_end_s, laid.drawn, laid.kernel_excess_j)
 
     def begun(self, own_begin_s: float) -> None:
         """A stretch is being played whose end is not known yet."""
@@ -50,13 +54,18 @@ class Book:
         np.cumsum(np.stack(extras_w, 1) * dt, axis=0, out=sums[1:])
         sums += self._sums
         self._sums = sums[-1]
+
+        def known(at_s: FloatArray) -> FloatArray:
+            raw, kept = load(at_s)
+            columns = [kept + np.interp(at_s, t, column) for column in sums.T]
+            return np.stack([*columns, raw, kept], 1)
+
+        self._layers.settle(float(t[-1]), known)
         times = np.concatenate(self._times) if self._times else np.empty(0)
         due = times[len(self._values) :]
         due = due[: np.searchsorted(due, t[-1], side="right")]
         if len(due):
-            raw, kept = load(due)
-            columns = [kept + np.interp(due, t, column) for column in sums.T]
-            self._values = np.concatenate([self._values, np.stack([*columns, raw, kept], 1)])
+            self._values = np.concatenate([self._values, known(due)])
         n = len(self._values) // 2
         if n == 0:
             return

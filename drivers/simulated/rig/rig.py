@@ -14,6 +14,7 @@ import numpy as np
 from scipy.signal import cont2discrete, lfilter, lfilter_zi
 
 from drivers.simulated.rig.book import Book
+from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.physics_heat import Aftermath, Throttled
 from drivers.simulated.rig.physics_load import Kind, Laid, LoadCurve
 from drivers.simulated.rig.physics_rest import Standby
@@ -70,10 +71,10 @@ class Rig:
     def workload(self) -> Workload:
         return self._load.workload
 
-    def announce(self, spec: dict[str, Any]) -> Workload:
-        """The RunSpec (JSON form) of what is run from now on."""
+    def announce(self, spec: dict[str, Any], kernels: KernelList | None = None) -> Workload:
+        """The RunSpec (JSON form) of what is run from now on; `kernels` of its model, if the run asks for layers."""
         with self.lock:
-            self._load.announce(workload(self.world, spec))
+            self._load.announce(workload(self.world, spec, kernels))
             self._expected_ns = math.nan
             return self._load.workload
 
@@ -109,16 +110,24 @@ class Rig:
                 else:
                     self.lost_stretches += 1
 
-    def stretches(self, begin_ns: Int64Array, end_ns: Int64Array, kind: Kind) -> None:
-        """Many whole stretches at once, in order, all of one kind (virtual time)."""
+    def stalls_s(self, n: int) -> FloatArray:
+        """By how much kernels of the next n inferences are stretched, (n, L); for `stretches` (virtual time)."""
+        with self.lock:
+            return self._load.stalls_s(n)
+
+    def stretches(
+        self, begin_ns: Int64Array, end_ns: Int64Array, kind: Kind, stalls_s: FloatArray | None = None
+    ) -> Laid | None:
+        """Many whole stretches at once, in order, all of one kind (virtual time); None if there are none."""
         if len(begin_ns) == 0:
-            return
+            return None
         with self.lock:
             begin, end = (begin_ns - self.origin_ns) / NS, (end_ns - self.origin_ns) / NS
             if begin[0] < self._rendered_s:
                 raise ValueError("stretches must be laid before they are played")
-            laid = self._load.add(begin, end, np.full(len(begin), int(kind)))
+            laid = self._load.add(begin, end, np.full(len(begin), int(kind)), stalls_s)
             self._book.stretches(begin_ns, end_ns, int(kind), self._process, self._expected_ns, laid)
+            return laid
 
     def _kind(self, duration_s: float) -> Kind:
         chip = self._load.workload.chip_s

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drivers.simulated.rig.layer_truth import LayerLog
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import SpecError
 
@@ -44,6 +45,7 @@ class TruthLog:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "truth.bin").open("ab")
+        self.layers = LayerLog(folder)  # of kernels, in runs that ask for layers
 
     def describe(self, world: Mapping[str, Any]) -> None:
         if self.folder is not None:
@@ -58,6 +60,7 @@ class TruthLog:
     def flush(self) -> None:
         if self._file is not None:
             self._file.flush()
+        self.layers.flush()
 
     def records(self) -> RunTruth:
         """Everything logged so far."""
@@ -69,6 +72,7 @@ class TruthLog:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+        self.layers.close()
 
 
 @dataclass(frozen=True)

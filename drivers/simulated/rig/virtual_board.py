@@ -15,11 +15,15 @@ import numpy.typing as npt
 
 from drivers.simulated.rig.clocks import NS, BoardClock
 from drivers.simulated.rig.durations import Durations
+from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.physics_load import Kind
 from drivers.simulated.rig.rig import Rig
+from drivers.simulated.rig.virtual_profile import Profiler, StampedKernels
+from drivers.simulated.rig.workload import kernels_of
 from harness.core.clock import Int64Array, board_clock
 from harness.core.errors import SpecError
-from harness.core.ports import AgentSession, CheckItem, LoadReport, Step
+from harness.core.layers import LayerStamps
+from harness.core.ports import AgentSession, CheckItem, LoadReport, ProfileReport, Step
 from harness.core.spec import RunSpec
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 from harness.core.waiting import WaitClock
@@ -33,7 +37,10 @@ _EMPTY = np.empty(0, np.int64)
 
 
 class VirtualBoard:
-    """Board port. `outputs`: what the agent's output check should see (none by default: no model runs)."""
+    """Board port. `outputs`: what the agent's output check should see (none by default: no model runs).
+
+    `kernels`: of the model, for runs that ask for layers; None: made up.
+    """
 
     def __init__(
         self,
@@ -42,12 +49,14 @@ class VirtualBoard:
         clock: WaitClock,
         name: str = "virtual",
         outputs: Callable[[RunSpec], Outputs] | None = None,
+        kernels: KernelList | None = None,
     ) -> None:
         self.rig, self.host = rig, clock
         self.name = name
         self.clock = board_clock(name)
         self.board_clock = BoardClock.of(rig.world.board, clock.now_ns())
         self.make_outputs = outputs
+        self.kernels = kernels
         self._stamped: list[tuple[Int64Array, Int64Array]] = []  # board stamps and the host times they were made at
 
     def check(self, spec: RunSpec | None = None) -> Sequence[CheckItem]:
@@ -89,7 +98,7 @@ class VirtualBoard:
 
 
 class VirtualAgent:
-    """One agent process on a VirtualBoard: AgentSession in virtual time."""
+    """One agent process on a VirtualBoard: AgentSession and ProfilingSession in virtual time."""
 
     def __init__(self, board: VirtualBoard) -> None:
         self._board = board
@@ -98,6 +107,9 @@ class VirtualAgent:
         self._durations: Durations | None = None
         seed = [self._rig.world.seed, 41, board.host.now_ns() // NS]
         self._rng = np.random.default_rng(seed)
+        self._profiler: Profiler | None = None
+        self._stamped: StampedKernels | None = None
+        self._stalled_s = 0.0  # by how much stalls of kernels lengthen an inference on average
 
     @property
     def clock(self) -> str:
@@ -126,16 +138,46 @@ class VirtualAgent:
     def load(self, spec: RunSpec, start: int) -> LoadReport:
         now = self._board.host.now_ns()
         self._spec = spec
-        work = self._rig.announce(spec.to_json())
+        kernels = self._prepared_layers(spec, start)
+        work = self._rig.announce(spec.to_json(), kernels)
         self._rig.begin_process(now)
         self._durations = Durations(self._rig.world.board, work.time_s, self._rng)
+        self._stalled_s = work.course.mean_stall_s if work.course is not None else 0.0
         begin, end = np.array([now + 1_000_000]), np.array([now + int(_LOAD_S * NS)])
         self._rig.stretches(begin, end, Kind.FLAT)
-        self._rig.expect_duration(self._durations.mean_s * NS)
+        self._rig.expect_duration((self._durations.mean_s + self._stalled_s) * NS)
         self._board.host.sleep_until(int(end[0]) + 1_000_000)
         made = _Laid(self._board, start)
         made.span(Phase.LOAD, int(begin[0]), int(end[0]), begin, end)
         return LoadReport({"runtime": "virtual", "version": "0", "model": spec.model.name}, made.timeline(self.clock))
+
+    def _prepared_layers(self, spec: RunSpec, start: int) -> KernelList | None:
+        """The kernels of what is measured: under the profiler where every instance is stamped."""
+        if spec.protocol.layers == "off":
+            return None
+        world = self._rig.world
+        plain = self._board.kernels or kernels_of(world, spec.to_json())
+        self._profiler = Profiler.of(world, plain, spec.to_json())
+        if spec.protocol.layers != "instances":
+            return self._profiler.plain
+        seed = [world.seed, 43, start]
+        self._stamped = StampedKernels(self._board.board_clock, world.board.kernel_stamp_s, seed, start=start)
+        return self._profiler.profiled
+
+    def profile(self, spec: RunSpec, *, count: int) -> ProfileReport:
+        """`count` inferences with a profiler and as many without; the rig hears them as one busy stretch."""
+        if self._profiler is None:
+            raise SpecError("the virtual agent has no kernels to profile", hint="set `layers` and call load first")
+        profile = self._profiler.profile(count, self._rng)
+        begin = self._board.host.now_ns() + 1_000_000
+        end = begin + int(profile.inference_ns.sum() + profile.plain_ns.sum())
+        self._rig.stretches(np.array([begin]), np.array([end]), Kind.FLAT)
+        self._board.host.sleep_until(end + 1_000_000)
+        return ProfileReport(profile)
+
+    def layer_stamps(self) -> LayerStamps | None:
+        """Kernels of the measured inferences so far, on the board's clock; None unless the protocol asks for them."""
+        return None if self._stamped is None else self._stamped.stamps()
 
     def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline:
         """Carry out the steps without a break; returns spans and stamps on the board's clock."""
@@ -179,7 +221,8 @@ class VirtualAgent:
             mean_s = self._durations.mean_s * slower + overhead_s + (step.pause_min_s + step.pause_max_s) / 2
             most = math.ceil(chunk_s / mean_s)
             n = max(1, math.ceil(min(chunk_s, left_s) / mean_s)) if count is None else min(count, most)
-            busy = self._durations.draw(n) * slower
+            stalls = self._rig.stalls_s(n)
+            busy = self._durations.draw(n) * slower + stalls.sum(1)
             pause = overhead_s * 1.3 ** rng.standard_normal(n)
             if step.pause_max_s > 0:
                 pause += rng.uniform(step.pause_min_s, step.pause_max_s, n) + self._overshoot(n)
@@ -188,8 +231,10 @@ class VirtualAgent:
             end = begin + np.rint(busy * NS).astype(np.int64)
             if count is None:
                 inside = begin - t < round(step.seconds * NS)
-                begin, end, cycle = begin[inside], end[inside], cycle[inside]
-            self._rig.stretches(begin, end, Kind.INFERENCE)
+                begin, end, cycle, stalls = begin[inside], end[inside], cycle[inside], stalls[inside]
+            laid = self._rig.stretches(begin, end, Kind.INFERENCE, stalls)
+            if self._stamped is not None and step.phase is Phase.MEASURED and laid is not None:
+                self._stamped.add(begin, end, laid)
             begins.append(begin)
             ends.append(end)
             at = int(begin[-1] + cycle[-1]) if len(begin) else at
@@ -202,7 +247,7 @@ class VirtualAgent:
         assert self._durations is not None
         heat = self._rig.world.heat
         slower = heat.throttle_slower if heat.throttle_drop and self._rig.throttled_at(t) else 1.0
-        self._rig.expect_duration(self._durations.mean_s * slower * NS)
+        self._rig.expect_duration((self._durations.mean_s * slower + self._stalled_s) * NS)
         return slower
 
     def _overshoot(self, n: int) -> npt.NDArray[np.float64]:

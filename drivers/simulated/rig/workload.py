@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from drivers.simulated.rig.kernels import Course, KernelList, random_kernels, rng_of
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray
 
@@ -20,7 +20,8 @@ class Workload:
 
     `share`: (L+1,) knots 0..1 of the inference's duration; `cumulative`: (L+1,) share of its energy up to
     there; power between knots is constant and its mean over the inference is 1. `time_s`: typical duration
-    (used in virtual time only). `chip_s`: length of a marker's chip, 0 if unknown.
+    (used in virtual time only). `chip_s`: length of a marker's chip, 0 if unknown. `course`: the kernels whose
+    instances are drawn one by one, in runs that ask for layers.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Workload:
     cumulative: FloatArray
     time_s: float
     chip_s: float = 0.0
+    course: Course | None = None
 
     @property
     def first(self) -> float:
@@ -51,44 +53,61 @@ class Workload:
         return float(np.min(np.diff(self.cumulative) / np.diff(self.share)))
 
 
-def _rng(world: World, *words: str) -> np.random.Generator:
-    digest = hashlib.sha256("\0".join(words).encode()).digest()
-    return np.random.default_rng([world.seed, *np.frombuffer(digest[:16], np.uint32)])
-
-
 def _rising(parts: FloatArray) -> FloatArray:
     knots = np.concatenate([[0.0], np.cumsum(parts)])
     knots /= knots[-1]
     return knots
 
 
-def workload(world: World, spec: dict[str, Any] | None) -> Workload:
+def wants_layers(spec: dict[str, Any] | None) -> bool:
+    """Does the run (RunSpec in JSON form) ask for layers?"""
+    return str(((spec or {}).get("protocol") or {}).get("layers", "off")) != "off"
+
+
+def _identity(spec: dict[str, Any] | None) -> list[str]:
+    model = (spec or {}).get("model") or {"name": "unannounced"}
+    return [str(model.get("sha256") or model.get("name")), str(model.get("source", ""))]
+
+
+def kernels_of(world: World, spec: dict[str, Any]) -> KernelList:
+    """Made-up kernels for a run of which only the model's hash is known."""
+    return random_kernels(world, _identity(spec)[0], workload(world, {**spec, "protocol": {}}).time_s)
+
+
+def workload(world: World, spec: dict[str, Any] | None, kernels: KernelList | None = None) -> Workload:
     """The workload of a RunSpec in JSON form (`RunSpec.to_json()`); None: some load, before anything is announced.
 
     Mean power and layers depend on the model's bytes and settings and on the world, on nothing else. Layer
-    powers are log-normal, layer durations exponential (a few long layers carry most of the time).
+    powers are log-normal, layer durations exponential (a few long layers carry most of the time). A run that asks
+    for layers has a course of `kernels` in their place, made up where None is given; its mean power is the same.
     """
     model = (spec or {}).get("model") or {"name": "unannounced"}
     runtime = (spec or {}).get("runtime") or {}
-    identity = [str(model.get("sha256") or model.get("name")), str(model.get("source", ""))]
-    rng = _rng(world, *identity)
+    identity = _identity(spec)
+    rng = rng_of(world, *identity)
     layers = int(rng.integers(6, 40))
     share = rng.exponential(size=layers) + 0.02
     power = np.exp(world.load.layer_sd * rng.standard_normal(layers))
     scale = world.load.model_spread ** rng.standard_normal()
     time_s = world.board.inference_s * world.load.model_spread ** rng.standard_normal()
     settings = json.dumps([model.get("batch", 1), runtime], sort_keys=True)
-    scale *= world.load.model_spread ** (0.2 * _rng(world, *identity, settings).standard_normal())  # batch, threads
+    scale *= world.load.model_spread ** (0.2 * rng_of(world, *identity, settings).standard_normal())  # batch, threads
     time_s *= math.sqrt(max(1, int(model.get("batch", 1))))
     if not model.get("inputs_npz"):
         scale *= 1.0 - world.load.input_share  # made-up inputs toggle fewer bits than real data
-    energy = share * power
+    knots, energy, course = _rising(share), _rising(share * power), None
+    if wants_layers(spec):
+        kernels = random_kernels(world, identity[0], time_s) if kernels is None else kernels
+        course = Course.of(world, kernels, identity[0])
+        knots, energy = course.nominal
+        time_s = kernels.time_s or time_s
     protocol = (spec or {}).get("protocol") or {}
     return Workload(
         str(model.get("name", "?")),
         world.load.dynamic_w * scale,
-        _rising(share),
-        _rising(energy),
+        knots,
+        energy,
         time_s,
         float(protocol.get("marker_chip_s") or 0.0),
+        course,
     )

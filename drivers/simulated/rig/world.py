@@ -37,6 +37,13 @@ class LoadWorld:
     start_sd: float
     spin_factor: float
     input_share: float
+    op_sd: float
+    kernel_gap_w_rel: float
+    kernel_time_cv: float
+    kernel_power_cv: float
+    kernel_ramp: float
+    stall_p: float
+    stall_s: float
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,9 @@ class BoardWorld:
     overshoot_s: float
     overshoot_factor: float
     long_overshoot_p: float
+    profiler_cost: float
+    profiler_inside: float
+    kernel_stamp_s: float
 
 
 def _drawn(kind: type[T], ranges: Ranges, group: str, seed: int, stream: str = "") -> T:
