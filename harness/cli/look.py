@@ -21,7 +21,8 @@ def roots_of(root: Path | None) -> Sequence[Path]:
     return (root,) if root is not None else default_roots()
 
 
-def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
+def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = True) -> None:
+    """`kept`: the run directory stays, so that its files can be pointed at."""
     run = find_run(selector, roots_of(root))
     RunReader.open(run)  # tampered or half written: one error instead of a figure
     result = stored_result(run)
@@ -51,7 +52,8 @@ def show_run(selector: str, *, root: Path | None, as_json: bool) -> None:
         out.print(f"  flags: {', '.join(result['flags'])}")
     if result["budget"] and result["status"] == "valid":
         out.print(_budget_table(result))
-    out.print(f"  picture: {run / 'derived' / 'trace.png'}")
+    if kept:
+        out.print(f"  picture: {run / 'derived' / 'trace.png'}")
 
 
 def _budget_table(result: dict[str, Any]) -> Table:
