@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.curve import CHUNK
-from harness.core.trace import Trace
+from harness.core.trace import ReadingKind, Trace
 
 MIN_PILE = 30  # readings at the top code
 BELOW = 0.005  # of the largest code: the stretch of codes the pile is compared with ...
@@ -22,12 +22,16 @@ MIN_CODES = 400  # distinct codes a column must span, else it is too coarse to t
 
 
 def clipped_share(trace: Trace, channels: Sequence[str], windows: Sequence[tuple[int, int]]) -> float:
-    """Share (0..1) of the readings in `windows` (ns, meter's clock) that lie at the top code of a clipped column."""
+    """Share (0..1) of the readings in `windows` (ns, meter's clock) that lie at the top code of a clipped column.
+
+    An energy counter has no largest power to be cut at: its codes are a running sum, and the top one only the last.
+    """
     if len(trace) == 0:
         return 0.0
     rows = [(int(a), int(b)) for a, b in (np.searchsorted(trace.t_ns, w) for w in windows)]
     total = sum(b - a for a, b in rows)
-    names = {name for channel in channels for name in trace.info.channel(channel).columns}
+    specs = [trace.info.channel(channel) for channel in channels]
+    names = {name for spec in specs if spec.reading.kind is not ReadingKind.COUNTER for name in spec.columns}
     shares = [_of_column(trace, name, rows) / max(total, 1) for name in sorted(names)]
     return max(shares, default=0.0)
 
