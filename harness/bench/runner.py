@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.bench.cool_down import cool_down
+from harness.bench.layers import put_layers
 from harness.bench.program import standby_program, start_program
 from harness.bench.recorder import AnyOpener, Recorder, open_recorder
 from harness.boards.remote_agent import lease_s
 from harness.core.errors import BenchError
 from harness.core.events import EventStream
-from harness.core.ports import AgentSession, Board, Judge
+from harness.core.layers import LayerStamps
+from harness.core.ports import AgentSession, Board, Judge, ProfilingSession
 from harness.core.spec import MeterBinding, RunSpec
 from harness.core.timeline import Phase
 from harness.core.waiting import NS_PER_S, WaitClock
@@ -94,6 +96,7 @@ class _Run:
         self.recorders: list[Recorder] = []
         self.idle_w: float | None = None
         self.link_account: list[dict[str, Any]] = []
+        self.layer_stamps: list[LayerStamps | None] = []  # one a start
 
     def measure(self, meters: Sequence[tuple[MeterBinding, AnyOpener]]) -> None:
         self._clear_the_bench()
@@ -107,6 +110,8 @@ class _Run:
                     with self.events.step("start", run_id=self.spec.run_id, start=start):
                         self._one_start(start)
                 after = self._tail()
+            if self.spec.protocol.layers != "off":
+                put_layers(self.spec, self.board, self.writer, self.events, self.layer_stamps)
             self.writer.put_json("link", self.link_account)
             self.writer.put_json("board_state", {"before": before, "configured": configured, "after": after})
         except BaseException:
@@ -185,6 +190,8 @@ class _Run:
                 self._bracket("before", session, start)
             with self._step("program", start=start):
                 self._perform(session, start, start_program(protocol))
+            if protocol.layers == "instances" and isinstance(session, ProfilingSession):
+                self.layer_stamps.append(session.layer_stamps())
             if start == protocol.starts - 1:
                 self._bracket("after", session, start)
             self.writer.put_pings(session.clock, session.ping(PINGS))

@@ -20,6 +20,7 @@ from harness.boards.sampling import AgentSampler
 from harness.boards.session import BoardSession
 from harness.core.clock import board_clock
 from harness.core.errors import BenchError, DeviceError
+from harness.core.layers import Kernel
 from harness.core.ports import CheckItem, LineStream, SamplerPlan, Transport
 from harness.core.spec import ProtocolSpec, RunSpec
 from harness.models.prepared import PreparedModel
@@ -93,6 +94,7 @@ class AgentHost:
         session = BoardSession(
             agent.link, board=self._board, clock=board_clock(self._board), token=agent.token,
             load_job=self._load_job, on_close=agent.end, cut=self._transport.close if spec.protocol.dark else None,
+            trace=self._trace,
         )  # fmt: skip
         try:
             session.hello()
@@ -201,6 +203,11 @@ class AgentHost:
             "save_optimised": self._save_optimised,
             "memory_limit_mib": spec.board.memory_limit_mib,
         }
+
+    def _trace(self, spec: RunSpec, kernels: Sequence[Kernel], graph: bytes) -> tuple[tuple[Kernel, ...], bytes]:
+        from harness.models.source_nodes import trace_kernels  # needs onnx
+
+        return trace_kernels(self._models(spec).path, kernels, graph)
 
     def _deploy_agent(self) -> str:
         return self._put(agent_file(), agent_file().name)

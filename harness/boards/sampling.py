@@ -19,7 +19,7 @@ from harness.core.clock import Int64Array
 from harness.core.errors import BenchError, DeviceError
 from harness.core.ports import RawSamples, SamplerPlan
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 EXIT_S = 2.0
 ROW_BYTES, ENTRY_BYTES = 16, 4  # two stamps a row, one size an entry
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.boards.layer_results import unpack_profile
 from harness.boards.link import AgentLink, AgentVanished, sleep_until
 from harness.core.clock import Int64Array
 from harness.core.errors import BenchError, DeviceError, TransientError
-from harness.core.ports import LoadReport, Step
+from harness.core.layers import Kernel, LayerStamps
+from harness.core.ports import LoadReport, ProfileReport, Step
 from harness.core.spec import RunSpec
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 LOAD_S = 600.0
 SLACK_S = 60.0
 AFTER_S = 0.05  # a program begins when the last packets about it have come and gone
@@ -31,7 +33,10 @@ SILENCE_MARGIN_S = 1.5  # nothing is sent for this long after the program should
 SILENCE_MARGIN = {"timed": 0.02, "counted": 0.5}  # ... and this share of what it should take
 
 
+PROFILED_S = 20.0  # longest inference that a profile pass has time for
+
 LoadJob = Callable[[RunSpec], Mapping[str, Any]]
+Trace = Callable[[RunSpec, Sequence[Kernel], bytes], tuple[tuple[Kernel, ...], bytes]]
 
 
 class BoardSession:
@@ -40,6 +45,7 @@ class BoardSession:
     `load_job` deploys what a RunSpec needs and returns the agent's load job; `on_close` ends the agent for good
     (it is called after the polite request to exit) and removes its directory. `cut`, if given, makes programs dark:
     it cuts the board's link, which is opened again when the program is over. `link_account`: one entry a program.
+    `trace` finds kernels in the optimised graph: gives them source nodes, and the graph's nodes their names.
     """
 
     def __init__(
@@ -52,8 +58,9 @@ class BoardSession:
         load_job: LoadJob,
         on_close: Callable[[], None],
         cut: Callable[[], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
-        self._cut = cut
+        self._cut, self._trace = cut, trace
         self._link_account: list[dict[str, Any]] = []
         self._link, self._board, self._clock, self._token = link, board, clock, token
         self._load_job, self._on_close = load_job, on_close
@@ -138,6 +145,30 @@ class BoardSession:
     def optimised_model(self) -> bytes | None:
         """The runtime's optimised graph (ONNX bytes), if the load was asked to save it."""
         return self._link.fetch(self._optimised["file"], self._optimised["sha256"]) if self._optimised else None
+
+    def profile(self, spec: RunSpec, *, count: int) -> ProfileReport:
+        """Profile `count` inferences and as many without a profiler, in this process; what was loaded is forgotten."""
+        self._jobs += 1
+        job = {
+            **self._load_job(spec), "job": "profile", "count": count, "warm_up_s": spec.protocol.warm_up_s,
+            "save_optimised": False,
+        }  # fmt: skip
+        limit_s = 2.0 * (LOAD_S + spec.protocol.warm_up_s + PROFILED_S * count)
+        reply = self._job(f"profile-{self._jobs}", job, limit_s)
+        profile = unpack_profile(self._link.fetch(reply["file"], reply["sha256"]), reply, board=self._board)
+        if reply["graph"] is None:
+            return ProfileReport(profile, problem=reply["graph_problem"] or "")
+        graph = self._link.fetch(reply["graph"]["file"], reply["graph"]["sha256"])
+        if self._trace is None:
+            return ProfileReport(profile, graph)
+        try:
+            kernels, graph = self._trace(spec, profile.kernels, graph)
+        except Exception as error:  # noqa: BLE001 - a graph of whatever form must not cost the profile
+            return ProfileReport(profile, graph, f"kernels cannot be traced to the model's nodes: {error}")
+        return ProfileReport(replace(profile, kernels=kernels), graph)
+
+    def layer_stamps(self) -> LayerStamps | None:
+        return None
 
     def close(self) -> None:
         if self._closed:

@@ -66,6 +66,8 @@ def resolve_campaign(
     dirs = config_dirs(configs, start=path.resolve().parent)
     protocol = resolve_protocol(document, file.protocol)
     runtimes = [_runtime(document, section, index) for index, section in enumerate(file.runtime)]
+    for runtime in runtimes:
+        _refuse_layers(document, protocol, runtime)
     benches = _benches(document, file, dirs, path)
     specs = []
     for (index, section), batch, runtime in itertools.product(enumerate(file.models), file.batch, runtimes):
@@ -157,6 +159,11 @@ def resolve_protocol(document: Document, section: ProtocolSection, *, base: Prot
         )
     if "gap_max_s" in given and protocol.gap != "dithered":
         refuse("gap_max_s", "gap_max_s has no effect with gap: back-to-back", "add `gap: dithered`, or leave it out")
+    if "profile_inferences" in given and protocol.layers == "off":
+        refuse(
+            "profile_inferences", "profile_inferences has no effect with layers: off",
+            "add `layers: profile`, or leave it out",
+        )  # fmt: skip
     if len(set(protocol.marker_bits)) < 2:
         refuse("marker_bits", "marker_bits needs both 0 and 1: a marker without edges marks nothing", "leave it out")
     return protocol
@@ -173,6 +180,23 @@ def _runtime(document: Document, section: RuntimeSection, index: int) -> Runtime
             f"a command is given, but the runtime is {section.name}", (*at, "command"), hint="write `name: command`"
         )
     return RuntimeSpec(**section.model_dump())
+
+
+def _refuse_layers(document: Document, protocol: ProtocolSpec, runtime: RuntimeSpec) -> None:
+    """Not every runtime says when its kernels run."""
+    at = ("protocol", "layers")
+    if protocol.layers != "off" and runtime.name == "command":
+        raise document.error(
+            f"layers: {protocol.layers} is asked for, but the runtime `command` cannot say when its kernels run",
+            at,
+            hint="write `layers: off`, or measure the model with the runtime onnxruntime or torch",
+        )
+    if protocol.layers == "instances" and runtime.name != "onnxruntime":
+        raise document.error(
+            f"layers: instances is asked for, but the runtime {runtime.name} cannot stamp measured kernels",
+            at,
+            hint="write `layers: profile`, or take the runtime onnxruntime",
+        )
 
 
 def _refuse_duplicates(document: Document, file: CampaignFile, specs: list[RunSpec]) -> None:

@@ -81,6 +81,8 @@ class ProtocolSection(Section):
     marker_chip_s: Annotated[float, Field(ge=0.002, le=1)] | None = None
     output_tolerance_rel: Annotated[float, Field(gt=0, le=1)] | None = None
     dark: bool | None = None
+    layers: Literal["off", "profile", "instances"] | None = None
+    profile_inferences: Annotated[int, Field(ge=2, le=500)] | None = None
 
 
 def _model_section(value: Any) -> Any:

@@ -157,10 +157,12 @@ class AgentSession(Protocol):
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """What a profile pass yields. `graph`: the runtime's optimised graph without its weights (ONNX bytes), or None."""
+    """What a profile pass yields. `graph`: the runtime's optimised graph without its weights (ONNX bytes), or None;
+    `problem`: why it is None, if the runtime has one to give."""
 
     profile: LayerProfile
     graph: bytes | None = None
+    problem: str = ""
 
 
 @runtime_checkable

@@ -6,8 +6,8 @@ import json
 import signal
 import time
 
-AGENT_VERSION = "2.0"
-PROTOCOL_VERSION = 2
+AGENT_VERSION = "3.0"
+PROTOCOL_VERSION = 3
 NS = 1000000000
 
 

@@ -29,30 +29,39 @@ class OnnxRuntime(InProcessRuntime):
                 "the board's Python {} cannot run the runtime onnxruntime: {}".format(sys.executable, error),
                 "{} -m pip install onnxruntime numpy".format(sys.executable),
             )
-        self._numpy, self._ort = numpy, onnxruntime
+        self.numpy, self._ort = numpy, onnxruntime
         settings = job["runtime"]
         wanted = settings.get("version")
         install = "{} -m pip install onnxruntime=={}".format(sys.executable, wanted)
         demand_version("onnxruntime", onnxruntime.__version__, wanted, install)
-        self._name = job.get("name", job["model"])
+        self.name = job.get("name", job["model"])
         limit_memory(job)
         self.options = self._session_options(settings)
         if job.get("save_optimised"):
             self.optimised = os.path.join(directory, "results", "optimised.onnx")
             self.options.optimized_model_filepath = self.optimised
-        try:
-            self.session = onnxruntime.InferenceSession(
-                job["model"], sess_options=self.options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            if out_of_memory(error):
-                raise too_large(job, error)
-            raise AgentError("spec", "onnxruntime cannot load {}: {}".format(self._name, error))
+        self.calls = 0  # inferences outside of programs
+        self._prepare_session()
+        self.session = self.open_session(job)
         with numpy.load(job["inputs"], allow_pickle=False) as given:
             self.feed = dict((name, given[name]) for name in given.files)
         self.settings = settings
         self.mode, self._run, self._argument = self._bind(job)
         self._pace()
+        self.calls += 2
+
+    def _prepare_session(self):
+        """For subclasses that add to `options`."""
+
+    def open_session(self, job):
+        try:
+            return self._ort.InferenceSession(
+                job["model"], sess_options=self.options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            if out_of_memory(error):
+                raise too_large(job, error)
+            raise AgentError("spec", "onnxruntime cannot load {}: {}".format(self.name, error))
 
     def _session_options(self, settings):
         options = self._ort.SessionOptions()
@@ -72,12 +81,13 @@ class OnnxRuntime(InProcessRuntime):
     def _bind(self, job):
         """IO binding where the model allows it; models with strings, maps or sequences are fed each time."""
         run, feed = self.session.run, self.feed
+        self.calls += 1
         try:
             run(None, feed)
         except Exception as error:
             if out_of_memory(error):
                 raise too_large(job, error)
-            raise AgentError("spec", "onnxruntime cannot run {}: {}".format(self._name, error))
+            raise AgentError("spec", "onnxruntime cannot run {}: {}".format(self.name, error))
         kinds = [v.type for v in self.session.get_inputs() + self.session.get_outputs()]
         if not all(kind.startswith("tensor(") and kind != "tensor(string)" for kind in kinds):
             return "feed", lambda given: run(None, given), feed
@@ -106,10 +116,11 @@ class OnnxRuntime(InProcessRuntime):
 
     def outputs(self, path):
         self._pin.high()
+        self.calls += 1
         try:
             values = self.session.run(None, self.feed)
         finally:
             self._pin.low()
         names = [v.name for v in self.session.get_outputs()]
-        self._numpy.savez(path, **dict(zip(names, values)))
+        self.numpy.savez(path, **dict(zip(names, values)))
         return True

@@ -10,6 +10,7 @@ import sys
 
 from .basics import NS, AgentError, now_ns, refusal, sha256, sleep_until
 from .limits import check_size
+from .profile_pass import profile
 from .program import Program
 from .runtime_command import CommandRuntime
 from .runtime_onnx import OnnxRuntime
@@ -82,7 +83,9 @@ class Worker:
             return self._perform(key, job)
         if job["job"] == "outputs":
             return self._outputs(key)
-        raise AgentError("spec", "unknown job {!r}; known: load, perform, outputs".format(job["job"]))
+        if job["job"] == "profile":
+            return self._profile(job)
+        raise AgentError("spec", "unknown job {!r}; known: load, perform, outputs, profile".format(job["job"]))
 
     def _load(self, job):
         name = job["runtime"]["name"]
@@ -106,6 +109,17 @@ class Worker:
                 "sha256": sha256(self.runtime.optimised),
             }
         return reply
+
+    def _profile(self, job):
+        """One busy stretch for the marker pin; a model that was loaded is forgotten."""
+        self.runtime = None
+        check_size(job)
+        self.pin.high()
+        try:
+            return profile(job, self.directory, self._write)
+        finally:
+            gc.collect()
+            self.pin.low()
 
     def described(self):
         if self.runtime is None:
