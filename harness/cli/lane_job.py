@@ -31,6 +31,7 @@ from harness.core.waiting import RealClock
 
 if TYPE_CHECKING:
     from drivers.simulated.rig.client import SimulatedBench
+    from drivers.simulated.rig.kernels import KernelList
 
 LEASE_WAIT_S = 5.0  # a lane of a campaign that has just been killed may still be ending
 LEASE_MARGIN_S = 120.0
@@ -147,13 +148,25 @@ class OpenLane(contextlib.ExitStack):
         bench = self._simulated.get(spec.bench)
         if bench is None:
             bench = self._simulated[spec.bench] = self._attached(spec, self._job.world)
+        kernels = self._kernels(spec, bench)
         try:
-            bench.announce(spec)
+            bench.announce(spec, kernels)
         except DeviceError:  # it ended since the last run: a simulated bench, unlike a real one, is simply begun anew
             bench.close()
             bench = self._simulated[spec.bench] = self._attached(spec, self._job.world)
-            bench.announce(spec)
+            bench.announce(spec, kernels)
         return bench
+
+    def _kernels(self, spec: RunSpec, bench: SimulatedBench) -> KernelList | None:
+        """What this machine executes for the run's model, so that the bench's silicon does the same."""
+        if spec.protocol.layers == "off":
+            return None
+        from harness.cli.silicon import kernels_of_run
+
+        kernels, why = kernels_of_run(spec, cache=bench.folder / "kernels", cpus=spec.board.cpus or bench.board_cpus)
+        said = {"kernels": len(kernels)} if kernels is not None else {"made_up": why}
+        self._events.emit("simulated_layers", run_id=spec.run_id, **said)
+        return kernels
 
     def _attached(self, spec: RunSpec, world: Path) -> SimulatedBench:
         from drivers.simulated.rig.client import SimulatedBench

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from drivers.simulated.rig.bench_meters import serve_meters
+from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.pin_listener import MERGED, NEW_WRITER, RECORD
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.world import World, draw
+from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding, RunSpec
 
 CONTROL, PIN, ABOUT = "control.sock", "pin", "bench.json"
@@ -164,7 +166,7 @@ class Bench:
 
     def _do(self, what: str, request: dict[str, Any]) -> dict[str, Any]:
         if what == "announce":
-            self._announce(request["spec"])
+            self._announce(request["spec"], request.get("kernels"))
         elif what == "flush":
             self.rig.flush()
         elif what == "quit":
@@ -184,11 +186,15 @@ class Bench:
             "clients": self._clients,
         }
 
-    def _announce(self, spec: dict[str, Any]) -> None:
+    def _announce(self, spec: dict[str, Any], kernels: dict[str, Any] | None) -> None:
         run_id = RunSpec.from_json(spec).run_id
-        self.rig.announce(spec)
+        try:
+            work = self.rig.announce(spec, None if kernels is None else KernelList.from_json(kernels))
+        except SpecError as error:
+            raise ValueError(error.message) from error
         self._announced = run_id
-        row = {"run_id": run_id, "t_ns": time.monotonic_ns()}
+        layers = "off" if work.course is None else "given" if work.course.kernels.given else "made up"
+        row = {"run_id": run_id, "t_ns": time.monotonic_ns(), "layers": layers}
         with (self._folder / "truth" / "announced.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(row) + "\n")
 

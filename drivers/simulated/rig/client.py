@@ -21,6 +21,7 @@ from typing import Any
 
 from drivers.simulated.rig.bench_meters import MAKERS, sysfs_root, usb_socket
 from drivers.simulated.rig.bench_process import ABOUT, CONTROL, PIN, bench_cpu
+from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.core.errors import DeviceError, SpecError
@@ -123,9 +124,12 @@ class SimulatedBench:
             simulated=True,
         )
 
-    def announce(self, spec: RunSpec) -> None:
-        """Say what is run from now on; call it before the run's first process start."""
-        self._ask("announce", spec=spec.to_json())
+    def announce(self, spec: RunSpec, kernels: KernelList | None = None) -> None:
+        """Say what is run from now on; call it before the run's first process start.
+
+        `kernels`: of the run's model on this machine, if the run asks for layers; None: the rig makes some up.
+        """
+        self._ask("announce", spec=spec.to_json(), kernels=None if kernels is None else kernels.to_json())
 
     def status(self) -> dict[str, Any]:
         """pid, world, seed, announced run, edges heard and late, age in seconds."""

@@ -107,7 +107,6 @@ class VirtualAgent:
         self._durations: Durations | None = None
         seed = [self._rig.world.seed, 41, board.host.now_ns() // NS]
         self._rng = np.random.default_rng(seed)
-        self._profiler: Profiler | None = None
         self._stamped: StampedKernels | None = None
         self._stalled_s = 0.0  # by how much stalls of kernels lengthen an inference on average
 
@@ -155,20 +154,22 @@ class VirtualAgent:
         """The kernels of what is measured: under the profiler where every instance is stamped."""
         if spec.protocol.layers == "off":
             return None
-        world = self._rig.world
-        plain = self._board.kernels or kernels_of(world, spec.to_json())
-        self._profiler = Profiler.of(world, plain, spec.to_json())
+        world, profiler = self._rig.world, self._profiler_of(spec)
         if spec.protocol.layers != "instances":
-            return self._profiler.plain
+            return profiler.plain
         seed = [world.seed, 43, start]
         self._stamped = StampedKernels(self._board.board_clock, world.board.kernel_stamp_s, seed, start=start)
-        return self._profiler.profiled
+        return profiler.profiled
+
+    def _profiler_of(self, spec: RunSpec) -> Profiler:
+        plain = self._board.kernels or kernels_of(self._rig.world, spec.to_json())
+        return Profiler.of(self._rig.world, plain, spec.to_json())
 
     def profile(self, spec: RunSpec, *, count: int) -> ProfileReport:
         """`count` inferences with a profiler and as many without; the rig hears them as one busy stretch."""
-        if self._profiler is None:
-            raise SpecError("the virtual agent has no kernels to profile", hint="set `layers` and call load first")
-        profile = self._profiler.profile(count, self._rng)
+        if spec.protocol.layers == "off":
+            raise SpecError("a run without layers has no kernels to profile", hint="set `layers: profile`")
+        profile = self._profiler_of(spec).profile(count, self._rng)
         begin = self._board.host.now_ns() + 1_000_000
         end = begin + int(profile.inference_ns.sum() + profile.plain_ns.sum())
         self._rig.stretches(np.array([begin]), np.array([end]), Kind.FLAT)

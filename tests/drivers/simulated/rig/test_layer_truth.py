@@ -210,7 +210,7 @@ def test_a_profile_pass_is_slower_and_its_shares_are_distorted():
 
 def test_without_layers_there_is_nothing_to_profile():
     _, _, agent, spec = session(draw(2), "off")
-    with pytest.raises(SpecError, match="no kernels"):
+    with pytest.raises(SpecError, match="no kernels to profile"):
         agent.profile(spec, count=3)
 
 
