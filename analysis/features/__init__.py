@@ -1,0 +1,1 @@
+"""Features of layers: what each executed kernel computes and moves. One record for all energy models."""
