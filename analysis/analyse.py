@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.attribute.layers import Recorded, layer_report, without_layers
 from analysis.budget import budget_parts, combine, uncovered
 from analysis.clipping import clipped_share
 from analysis.clocks import fit_host_to_board, fit_meter_to_host
@@ -115,6 +116,7 @@ def _of_meter(
                 None,
             )
         ]
+    recorded = None if spec.protocol.layers == "off" else Recorded(reader.profile(), reader.layer_stamps())
     done: list[tuple[EnergyResult, View | None]] = []
     for job in _jobs(binding, trace):
         if not job.channels:
@@ -122,8 +124,11 @@ def _of_meter(
             done.append((_invalid(spec, binding, job.label, absent, timeline, simulated=simulated), None))
             continue
         channel = sum_curves([build_curve(trace, name, to_board) for name in job.channels])
-        solver = _Solver(spec, job, trace, timeline, to_board, channel, documents, simulated=simulated)
-        done.append(solver.run())
+        solver = _Solver(
+            spec, job, trace, timeline, to_board, channel, documents, simulated=simulated, recorded=recorded
+        )
+        result, view = solver.run()
+        done.append((without_layers(result) if recorded and result.layers is None else result, view))
     return done
 
 
@@ -177,6 +182,7 @@ class _Solver:
     channel: ChannelCurve
     documents: Mapping[str, Any]
     simulated: bool = False
+    recorded: Recorded | None = None
 
     def run(self) -> tuple[EnergyResult, View | None]:
         by_time, protocol = self._told.by_time, self.spec.protocol
@@ -250,8 +256,12 @@ class _Solver:
             channel=self.job.label,
             details=_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
         )
+        if problem is None and is_gross:
+            return gross_result(result, gross)
         if problem is None:
-            return gross_result(result, gross) if is_gross else result
+            known = self.recorded
+            report = layer_report(known, self.channel, self.timeline, lag, solution, parts) if known else None
+            return replace(result, layers=report)
         return replace(
             result, status=Status.INVALID, reason=str(problem.reason), energy_per_inference_j=None, u_j=None,
             interval_95_j=None, gross_energy_per_inference_j=None, gross_u_j=None, gross_interval_95_j=None,
@@ -275,7 +285,7 @@ class _Solver:
     def _refuse(self, problem: Problem) -> EnergyResult:
         return _invalid(
             self.spec, self.job.binding, self.job.label, problem, self.timeline, simulated=self.simulated,
-            flags=self.job.flags,
+            flags=self.job.flags + self._told.flags,
         )  # fmt: skip
 
 

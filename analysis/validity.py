@@ -242,7 +242,7 @@ def flags_of(
         "counter_resets": channel.resets > 0,
         "clipped_readings": clipped > 0,
         "over_range_readings": channel.over_range > 0,
-        "gap_power_bounded": not solution.gap.seen,
+        "gap_power_bounded": not solution.gap.seen and solution.gap_s > 0,
         "end_stamps_doubtful": solution.gap.late_ns > 0,
         "lag_coarse_only": lag.fall is None and not lag.declared,
         "meter_accuracy_unknown": not accuracy_known,

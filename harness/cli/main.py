@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.import_commands import import_app
+
 app = typer.Typer(
     name="joulebench",
     help="Measures what a neural network costs in joules on a real device, with an error bar.",
@@ -25,6 +27,7 @@ sim_app = typer.Typer(help="The simulated bench: a process of its own that outli
 app.add_typer(boards_app, name="boards")
 app.add_typer(meters_app, name="meters")
 app.add_typer(sim_app, name="sim")
+app.add_typer(import_app, name="import")
 
 Campaign = Annotated[Path, typer.Argument(help="Campaign file, such as runs/demo.yaml.")]
 Configs = Annotated[Path | None, typer.Option("--configs", help="Folder of device configurations.")]
@@ -109,21 +112,48 @@ def export(
 
 
 @app.command()
-def exam(
-    runs: Runs = None,
-    worlds: Annotated[int, typer.Option("--worlds", help="Examine this many simulated worlds in virtual time.")] = 0,
-    depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the driver).")] = "trace",
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the first world.")] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the worlds.")] = 1,
-    world: World = None,
+def report(
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Run, or several; a campaign file, or a folder of runs. Default: last.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; default: the run's derived/, or beside the runs.")
+    ] = None,
+    perfetto: Annotated[
+        Path | None, typer.Option("--perfetto", help="Where the trace events go; default: beside the page.")
+    ] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Grade the pipeline against the rig's hidden truth: finished simulated runs, or many virtual worlds."""
-    from harness.cli.examine import examine_runs, examine_worlds
+    """Write a page to look at: figure, trace, layers, budget, methods; one HTML file that needs no network."""
+    from harness.cli.html_report import report_runs
 
-    if worlds > 0:
-        examine_worlds(worlds, depth=depth, seed=seed, world=world, jobs=jobs, as_json=as_json)
+    report_runs(runs or ["last"], out=out, perfetto=perfetto, root=root, as_json=as_json)
+
+
+@app.command()
+def exam(
+    runs: Runs = None,
+    scenarios: Annotated[
+        int, typer.Option("--scenarios", help="Examine this many drawn scenarios in virtual time.")
+    ] = 0,
+    worlds: Annotated[int, typer.Option("--worlds", hidden=True)] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first scenario.")] = 1,
+    scenario_file: Annotated[
+        str | None,
+        typer.Option("--scenario-file", help="Ranges, protocol and meters: a file, or the name of a shipped world."),
+    ] = None,
+    depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the drivers).")] = "trace",
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the scenarios.")] = 1,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Grade the pipeline against the rig's hidden truth: finished simulated runs, or many drawn scenarios."""
+    from harness.cli.examine import examine_runs, examine_scenarios
+
+    count = scenarios or worlds
+    if count > 0:
+        examine_scenarios(count, depth=depth, seed=seed, file=scenario_file, jobs=jobs, as_json=as_json)
     else:
         examine_runs(runs or [], root=root, as_json=as_json)
 

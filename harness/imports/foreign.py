@@ -19,6 +19,7 @@ from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
 from harness.core.timeline import Timeline
 from harness.core.trace import Block, MeterInfo
+from harness.store.lock import campaign_lock
 from harness.store.run_writer import RunWriter
 
 
@@ -109,3 +110,10 @@ def write_run(root: Path, run: ForeignRun) -> Path:
         for name, document in {**run.documents, "import": told}.items():
             writer.put_json(name, document)
         return writer.finish()
+
+
+def write_once(root: Path, run: ForeignRun) -> tuple[Path, bool]:
+    """Write the run, unless these very data, read this very way, are there: (path, whether it is new)."""
+    with campaign_lock(root):
+        path = root / spec_of(run).run_id
+        return (path, False) if path.exists() else (write_run(root, run), True)

@@ -1,0 +1,119 @@
+"""What `joulebench import` does with a foreign measurement: write the run, analyse it, print what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analysis.analyse import board_map
+from analysis.curve import build_curve
+from harness.cli.format import engineering, headline
+from harness.cli.results import console, print_json, stored_result
+from harness.core.errors import SpecError
+from harness.core.timeline import Phase
+from harness.imports.foreign import ForeignRun, write_once
+from harness.imports.ptdaemon import PowerRun
+from harness.imports.source import Source, read_source
+from harness.store.run_reader import RunReader
+
+ROOT = Path("runs/imported")
+
+
+def import_run(run: ForeignRun, *, root: Path | None, as_json: bool) -> Path:
+    """Write and analyse one foreign measurement; the same data, read the same way, are shown, not written again."""
+    path, new = write_once(root or ROOT, run)
+    document = document_of(path, new=new)
+    if as_json:
+        print_json(document)
+        return path
+    out = console()
+    result = document["result"]
+    out.print(f"[bold]{document['run']}[/]{'' if new else '  (is there already)'}", highlight=False)
+    for note in document["notes"]:
+        out.print(f"  [yellow]{note}[/]", highlight=False)
+    for window in document["windows"][:20]:
+        energies = ", ".join(
+            f"{name} {engineering(e, 'J', digits=6)}" for name, e in window["energy_by_channel_j"].items()
+        )
+        out.print(f"  {window['t0_s']:.6f} s to {window['t1_s']:.6f} s: {energies}", highlight=False)
+    if len(document["windows"]) > 20:
+        out.print(f"  ... {len(document['windows']) - 20} more windows (--json prints all)")
+    for one in result["meters"]:
+        figure = headline(one) if one["status"] == "valid" else f"invalid: {one['reason']}"
+        out.print(f"  {one['meter']}: [bold]{figure}[/]; {one['measurand']}", highlight=False)
+        if one["flags"]:
+            out.print(f"    flags: {', '.join(one['flags'])}", highlight=False)
+    out.print(f"  {path}", highlight=False, soft_wrap=True)
+    return path
+
+
+def document_of(path: Path, *, new: bool) -> dict[str, Any]:
+    """What `import --json` prints: the run, its windows with their energies, and the result of its analysis."""
+    reader = RunReader.open(path)
+    result = stored_result(path)
+    told = reader.json("import")
+    said: dict[str, Any] = dict(told) if isinstance(told, dict) else {}
+    return {
+        "run": reader.run_id,
+        "path": str(path),
+        "already_there": not new,
+        "format": said.get("format"),
+        "notes": said.get("notes", []),
+        "sample_rate_hz": said.get("sample_rate_hz"),
+        "windows": window_energies(reader),
+        "result": result,
+    }
+
+
+def window_energies(reader: RunReader) -> list[dict[str, Any]]:
+    """Energy of every marked window, read off the same energy curve that the analysis uses.
+
+    `energy_j` is that of the primary meter's declared total; None where readings do not cover the window.
+    """
+    timeline = reader.timeline()
+    spans = timeline.spans_of(Phase.MEASURED)
+    rows: list[dict[str, Any]] = [
+        {"t0_s": s.begin_ns / 1e9, "t1_s": s.end_ns / 1e9, "energy_j": None, "energy_by_channel_j": {}} for s in spans
+    ]
+    for index, binding in enumerate(m for m in reader.spec.meters if m.name in reader.meters()):
+        trace = reader.trace(binding.name)
+        to_board = board_map(trace, reader, timeline)
+        rails = dict(binding.rails)
+        sums: list[float | None] = [0.0] * len(spans)
+        for channel in trace.info.channels:
+            curve = build_curve(trace, channel.name, to_board).curve
+            for k, span in enumerate(spans):
+                energy = float(curve.energy_between(span.begin_ns, span.end_ns))
+                known = curve.covered_between(span.begin_ns, span.end_ns) > 0
+                rows[k]["energy_by_channel_j"][f"{binding.name}.{channel.name}"] = energy if known else None
+                if rails.get(channel.name) in binding.total_rails:
+                    total = sums[k]
+                    sums[k] = total + energy if known and total is not None else None
+        if index == 0:
+            for row, total in zip(rows, sums, strict=True):
+                row["energy_j"] = total
+    return rows
+
+
+def power_run(file: Path, detail: Path | None) -> PowerRun:
+    """The files of an MLPerf power run: spl.txt (or the folder that holds it) and what lies beside it."""
+    folder = file if file.is_dir() else file.parent
+    power = beside(folder, "spl.txt") if file.is_dir() else read_source(file)
+    log = beside(folder, "mlperf_log_detail.txt") if detail is None else read_source(detail)
+    if power is None or log is None:
+        raise SpecError(
+            f"{folder} has no {'spl.txt' if power is None else 'mlperf_log_detail.txt'}, packed or not",
+            hint="give spl.txt, and LoadGen's log with --detail FILE",
+        )
+    near = folder if detail is None else detail.parent
+    return PowerRun(
+        power, log, beside(near, "mlperf_log_summary.txt"), beside(folder, "client.json"), beside(folder, "server.json")
+    )
+
+
+def beside(folder: Path, name: str) -> Source | None:
+    """The file `name` in `folder`, packed or not; None if it is not there."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            return read_source(path)
+    return None
