@@ -1,0 +1,224 @@
+"""Flags, reasons for no figure and parts of the budget in plain words: what was noticed, and what to do about it.
+
+A test compares these tables with what the code can say, so that a new flag cannot reach a reader unexplained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.core.result import InvalidReason
+
+
+@dataclass(frozen=True)
+class Words:
+    """`says`: one sentence on what it means for the figure; `do`: what to do about it."""
+
+    says: str
+    do: str
+
+
+REASONS: dict[InvalidReason, Words] = {
+    InvalidReason.NO_READINGS: Words(
+        "The meter yielded no usable reading, so there is no energy to speak of.",
+        "Check its cable and power, then joulebench meters list; the counts in the run say what was lost.",
+    ),
+    InvalidReason.NO_INFERENCES: Words(
+        "The board recorded no measured inference.",
+        "Look into events.jsonl and the agent's log of the run: the program ended before it measured.",
+    ),
+    InvalidReason.COVERAGE: Words(
+        "Too much of the measured time has no reading; what was drawn meanwhile cannot be guessed.",
+        "Find out who keeps the host busy, use a shorter cable and no hub, then measure again.",
+    ),
+    InvalidReason.CLOCKS: Words(
+        "Power and stamps could not be placed on one time axis without doubt, so no energy belongs to an inference.",
+        "Use the marker pin, longer marker_bits, or a quieter board.",
+    ),
+    InvalidReason.STANDBY_MISSING: Words(
+        "Power at rest was not recorded before or after the work, so there is nothing to subtract.",
+        "The run was cut short or the meter lost that stretch: measure again.",
+    ),
+    InvalidReason.STANDBY_MOVED: Words(
+        "Power at rest changed by more than the figure can bear, so it is unclear what to subtract.",
+        "Raise settle_min_s and standby_s, and find what warms up or switches on in the background.",
+    ),
+    InvalidReason.BELOW_STANDBY: Words(
+        "The energy above standby cannot be told from zero.",
+        "The board works too little above its rest: a larger batch, a longer measure_s, more starts.",
+    ),
+    InvalidReason.NOT_CALIBRATED: Words(
+        "No reading came with a calibration, so counts could not become watts.",
+        "Stop other programs that use the meter, and plug it in anew.",
+    ),
+    InvalidReason.SATURATED: Words(
+        "The power exceeded the meter's range; what was cut off cannot be guessed.",
+        "Use another range, shunt or meter.",
+    ),
+    InvalidReason.STUCK: Words(
+        "The meter repeated one reading while the board worked.",
+        "Restart the meter; for RAPL see the page of that meter.",
+    ),
+    InvalidReason.BELOW_RESOLUTION: Words(
+        "The inferences are too short, too few, or in step with the meter's sampling, for this meter to resolve them.",
+        "A longer measure_s, gap: dithered, or a faster meter.",
+    ),
+    InvalidReason.OUTPUT_MISMATCH: Words(
+        "The board computed something else than the reference: energy of a wrong computation is no figure.",
+        "Check model, runtime and precision.",
+    ),
+    InvalidReason.THROTTLED: Words(
+        "The board slowed itself down while it was measured, so the figure would not describe it at full speed.",
+        "Cooling, a lower governor, or longer pauses between runs.",
+    ),
+}
+
+FLAGS: dict[str, Words] = {
+    "single_start": Words(
+        "Only one process start was measured: how much starts differ is unknown, so the interval is about this one.",
+        "Set starts to 4 or more.",
+    ),
+    "inference_times_vary": Words(
+        "The mean time of an inference differs by more than 10 % between process starts.",
+        "Look for other work on the board, or for its clocks changing.",
+    ),
+    "throttled": Words(
+        "A limit of speed was in force before or after the run, which may have been slowed by it.",
+        "Cooling, cool_to_c, or a lower governor.",
+    ),
+    "undervoltage": Words(
+        "The board's supply was below its limit before, during or after the run.",
+        "A stronger supply and a short, thick cable.",
+    ),
+    "standby_not_settled": Words(
+        "Power had not come to rest in time when standby was taken.",
+        "Raise settle_max_s, and look at the trace.",
+    ),
+    "standby_drift": Words(
+        "Power at rest moved between or within the standby brackets; the budget counts it.",
+        "Raise settle_min_s and standby_s.",
+    ),
+    "low_coverage": Words(
+        "Readings cover less than 98 % of the measured time; the budget counts what is missing.",
+        "Find out who keeps the host busy.",
+    ),
+    "readings_lost": Words(
+        "The meter or its link lost readings; they are gaps, never zeros.",
+        "Find out who keeps the host busy; use a shorter cable and no hub.",
+    ),
+    "range_switching": Words(
+        "Standby and inferences were read in different ranges of the meter, whose errors do not cancel.",
+        "Fix the range if the meter can, or calibrate it.",
+    ),
+    "uncalibrated_rows": Words(
+        "Some readings came without a calibration and were left out.",
+        "Usually nothing: the first readings of some meters are like that.",
+    ),
+    "clipped_readings": Words(
+        "Some peaks reach the top of the meter's range; the budget counts what may be cut off.",
+        "Use another range or shunt.",
+    ),
+    "over_range_readings": Words(
+        "Some readings lie at the largest power that the meter declares.",
+        "Use another range or shunt.",
+    ),
+    "time_went_backwards": Words(
+        "Some readings carried a time that did not increase and were left out.",
+        "Report it with the run: it is a defect of the driver.",
+    ),
+    "counter_resets": Words(
+        "An energy counter fell by more than a wrap explains; that step is a gap.",
+        "See whether the driver was reloaded or the machine was suspended.",
+    ),
+    "gap_power_bounded": Words(
+        "No pause shows the power between two inferences; it is taken as anywhere between standby and active.",
+        "Set probe_pauses above 0, or a longer probe_pause_s.",
+    ),
+    "end_stamps_doubtful": Words(
+        "Power goes on after the end stamps: the accelerator may return before its work is done.",
+        "Synchronise in the runtime before the stamp.",
+    ),
+    "lag_coarse_only": Words(
+        "No edge was sharp enough to place power against stamps finely.",
+        "A longer marker_chip_s or a faster meter.",
+    ),
+    "meter_accuracy_unknown": Words(
+        "Nobody states this meter's accuracy: these are joules as this meter reads them.",
+        "Put the accuracy, from a calibration or the data sheet, into the bench file.",
+    ),
+    "part_time_sampling": Words(
+        "The meter looks at a part of the time only; the rest is taken to be alike.",
+        "See the page of the meter.",
+    ),
+    "outputs_not_checked": Words(
+        "The board's outputs were not compared with a reference, so a wrong computation would pass unnoticed.",
+        "Let the runtime return outputs, and make the model's reference runnable on the host.",
+    ),
+    "no_standby": Words(
+        "Power at rest was not measured, so only gross energy, standby included, is claimed.",
+        "Nothing if gross is what you want; else record the board at rest before and after the work.",
+    ),
+    "single_bracket": Words(
+        "Power at rest was measured on one side of the work only; the budget makes room for its drift.",
+        "Record the board at rest both before and after the work.",
+    ),
+    "alignment_declared": Words(
+        "Power and stamps were placed on one time axis by declaration, not by what the data show.",
+        "Check that the declared alignment_u_s is honest.",
+    ),
+    "no_total_declared": Words(
+        "Several rails were measured and nobody declared which add up to the board: each is a result of its own.",
+        "Declare total in the bench file.",
+    ),
+}
+
+BUDGET: dict[str, Words] = {
+    "process start": Words(
+        "how much the energy differs from one start of the process to the next",
+        "measure more process starts (starts): Student's factor and the scatter of their mean both fall",
+    ),
+    "repeatability": Words(
+        "how much the energy scatters within a process start",
+        "measure longer (measure_s), or quieten the board",
+    ),
+    "meter noise": Words("noise of single readings, as the meter's maker states it", "measure longer (measure_s)"),
+    "standby": Words("how well power at rest is known from its brackets", "take longer standby brackets (standby_s)"),
+    "standby drift": Words(
+        "how much power at rest moved between its brackets", "let the board settle for longer (settle_min_s)"
+    ),
+    "meter gain": Words(
+        "limit of the meter's scale error, shared by all runs of the bench",
+        "calibrate the meter and put accuracy into the bench file; it cancels in ratios of the same bench",
+    ),
+    "meter offset": Words(
+        "limit of the meter's zero error, shared by all runs of the bench",
+        "calibrate the meter's zero; fix its range",
+    ),
+    "gap power": Words(
+        "what is drawn between two inferences, and how fast power falls after one",
+        "longer probe_pause_s and more probe_pauses; back-to-back gaps matter least",
+    ),
+    "clock": Words(
+        "how well the meter's time is tied to the board's", "longer measure_s; sharper markers; the marker pin"
+    ),
+    "sampling": Words("measured time without readings", "lose fewer readings: a quieter host, a shorter cable"),
+    "clipping": Words("what may be cut off at the top of the range", "use another range or shunt"),
+}
+
+UNKNOWN = Words("This flag has no explanation here.", "See docs/errors.md of the version that measured.")
+
+
+def of_reason(reason: str | None) -> Words:
+    """Words for a reason; one that is not ours is said to be unknown, never dropped."""
+    try:
+        return REASONS[InvalidReason(reason or "")]
+    except ValueError:
+        return Words(f"The analysis refused the run: {reason}.", UNKNOWN.do)
+
+
+def of_flag(flag: str) -> Words:
+    return FLAGS.get(flag, UNKNOWN)
+
+
+def of_part(name: str) -> Words:
+    return BUDGET.get(name, Words(name, f"see what {name} is in docs/method.md"))
