@@ -1,0 +1,1 @@
+"""Energy per layer: least squares of readings on the overlap of readings with kernels."""

@@ -1,0 +1,215 @@
+"""Normal equations of readings on columns, block by block, in chunks: memory does not grow with the run.
+
+Each chunk is freed of its mean and its slope first, so that drift, daemons and the level of a process start do not
+lean on the contrast between layers; the level itself is one more equation: the mean row times the powers is the mean
+power. Columns that turn a shift, a drift of the clock or the filter into watts stand beside the layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from analysis.attribute.layout import Layout
+from analysis.attribute.overlap import Pieces, overlap_shares
+from analysis.attribute.supply import SupplyFilter
+from analysis.windows import StartWindow
+from harness.core.clock import FloatArray, Int64Array
+from harness.core.curve import EnergyCurve
+
+CHUNK = 2048
+STEP_NS = 10_000.0  # for derivatives to times
+STEP_Q = 0.05
+SMALL = 200_000  # multiplications in a product that a BLAS does not share out among threads
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How power follows the stamps: `shift_ns` and `drift_ns` (end against begin of the start) beyond the lag found at
+    the edges, one each per start (K,), and the supply's filter."""
+
+    shift_ns: FloatArray
+    drift_ns: FloatArray
+    supply: SupplyFilter
+
+    @property
+    def size(self) -> int:
+        return 2 * len(self.shift_ns) + 2
+
+    def moved(self, by: FloatArray) -> Alignment:
+        """By (2K + 2,): shifts, drifts, tau, Q; tau and Q are kept where a filter can be."""
+        k = len(self.shift_ns)
+        tau = float(np.clip(self.supply.tau_ns + by[-2], 0.0, 8e6))
+        q = float(np.clip(self.supply.q + by[-1], 0.25, 3.5))
+        return Alignment(self.shift_ns + by[:k], self.drift_ns + by[k : 2 * k], SupplyFilter(tau, q))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Readings of a part of one start: edges (n + 1,) ns of the board's clock with the lag of the start taken off, where
+    `from_reading` is the first that counts (those before it wind up the filter), mean power and which are usable."""
+
+    start: int
+    block: int
+    edge_ns: Int64Array
+    power_w: FloatArray
+    use: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    from_reading: int
+    along: float  # middle of the stretch within its start, -0.5..0.5
+    span: float  # its length in the same unit
+
+
+@dataclass(frozen=True)
+class BlockSums:
+    """Sums over one block: centred Gram (C, C) and moments (C,) of columns with power, centred power squared,
+    weight (readings), mean row (C,) and mean power."""
+
+    start: int
+    gram: FloatArray
+    moment: FloatArray
+    square: float
+    weight: float
+    readings: int
+    mean_row: FloatArray
+    mean_w: float
+
+
+def stretches(
+    curve: EnergyCurve, window: StartWindow, start: int, lag_ns: int, layout: Layout, *, wind_up_ns: float,
+    only: Sequence[int] | None = None, limit: int | None = None,
+) -> Iterator[Stretch]:  # fmt: skip
+    """The window's readings in chunks; `only`: of these blocks, at most `limit` readings each."""
+    edge = curve.edge_ns
+    cuts = np.searchsorted(edge, window.cut_ns + lag_ns)
+    doubtful = layout.measured & ~layout.typical & (layout.start == window.start)
+    bad_a, bad_b = layout.begin_ns[doubtful] + lag_ns, layout.end_ns[doubtful] + lag_ns
+    whole = float(window.end_ns - window.begin_ns)
+    for block in range(len(cuts) - 1) if only is None else only:
+        first, last = int(cuts[block]), int(cuts[block + 1])
+        if limit is not None:
+            last = min(last, first + limit)
+        pieces = max(1, -(-(last - first) // CHUNK))
+        at = np.linspace(first, last, pieces + 1).astype(np.int64)
+        for a, b in zip(at[:-1], at[1:], strict=True):
+            a, b = int(a), int(min(b, len(edge) - 1))
+            if b - a < 6:
+                continue
+            early = max(int(np.searchsorted(edge, edge[a] - wind_up_ns)), 0)
+            here = edge[early : b + 1]
+            width = np.diff(here).astype(np.float64)
+            covered = np.diff(curve.covered_ns[early : b + 1])
+            use = covered > 0.999 * width
+            use[: a - early] = False
+            if len(bad_a):
+                i = np.searchsorted(bad_b, here[:-1])
+                use &= ~((i < len(bad_a)) & (bad_a[np.minimum(i, len(bad_a) - 1)] < here[1:]))
+            power = np.diff(curve.energy_j[early : b + 1]) / width * 1e9
+            middle = (0.5 * (edge[a] + edge[b]) - lag_ns - window.begin_ns) / whole - 0.5
+            yield Stretch(start, block, here - lag_ns, power, use, a - early, float(middle),
+                          float((edge[b] - edge[a]) / whole))  # fmt: skip
+
+
+def _pieces(layout: Layout, stretch: Stretch, alignment: Alignment) -> tuple[FloatArray, Pieces]:
+    """(edges, pieces) relative to the first edge, the pieces moved as the alignment says."""
+    origin = int(stretch.edge_ns[0])
+    edge = (stretch.edge_ns - origin).astype(np.float64)
+    s = stretch.start
+    shift = alignment.shift_ns[s] + alignment.drift_ns[s] * stretch.along
+    rows = layout.between(origin - abs(shift) - 1e6, stretch.edge_ns[-1] + abs(shift) + 1e6)
+    pieces = layout.pieces(rows, origin, with_gap=True)
+    return edge, replace(pieces, begin_ns=pieces.begin_ns + shift, end_ns=pieces.end_ns + shift)
+
+
+def rows_of(layout: Layout, stretch: Stretch, alignment: Alignment) -> FloatArray:
+    """A of the stretch, all readings (n, C)."""
+    edge, pieces = _pieces(layout, stretch, alignment)
+    return overlap_shares(edge, pieces, layout.columns, alignment.supply)
+
+
+def slopes_of(layout: Layout, stretch: Stretch, alignment: Alignment, power_w: FloatArray) -> FloatArray:
+    """Watts per ns of shift, per ns of drift, per ns of tau and per Q, (n, 4), given the columns' powers."""
+    edge, pieces = _pieces(layout, stretch, alignment)
+    pieces = replace(pieces, weight=pieces.weight * power_w[pieces.column], column=np.zeros_like(pieces.column))
+
+    def seen(shift: float, supply: SupplyFilter) -> FloatArray:
+        moved = replace(pieces, begin_ns=pieces.begin_ns + shift, end_ns=pieces.end_ns + shift)
+        return overlap_shares(edge, moved, 1, supply)[:, 0]
+
+    supply = alignment.supply
+    shift = (seen(STEP_NS, supply) - seen(-STEP_NS, supply)) / (2 * STEP_NS)
+    low = max(supply.tau_ns - STEP_NS, 0.0)
+    up = SupplyFilter(supply.tau_ns + STEP_NS, supply.q)
+    tau = (seen(0.0, up) - seen(0.0, SupplyFilter(low, supply.q))) / (up.tau_ns - low)
+    q = (
+        seen(0.0, SupplyFilter(supply.tau_ns, supply.q + STEP_Q))
+        - seen(0.0, SupplyFilter(supply.tau_ns, supply.q - STEP_Q))
+    ) / (2 * STEP_Q)
+    along = stretch.along + stretch.span * (np.arange(len(edge) - 1) / max(len(edge) - 1, 1) - 0.5)
+    return np.stack([shift, shift * along, tau, q], axis=1)
+
+
+def accumulate(
+    parts: Iterator[Stretch] | Sequence[Stretch], layout: Layout, alignment: Alignment, power_w: FloatArray | None
+) -> list[BlockSums]:
+    """Sums of all stretches, joined to blocks. With `power_w` the alignment's columns follow the layers'."""
+    done: dict[tuple[int, int], BlockSums] = {}
+    starts = len(alignment.shift_ns)
+    for stretch in parts:
+        use = stretch.use
+        if np.count_nonzero(use) < 4:
+            continue
+        x = rows_of(layout, stretch, alignment)[use]
+        if power_w is not None:
+            slope = slopes_of(layout, stretch, alignment, power_w)[use]
+            more = np.zeros((len(x), alignment.size))
+            more[:, stretch.start], more[:, starts + stretch.start] = slope[:, 0], slope[:, 1]
+            more[:, -2:] = slope[:, 2:]
+            x = np.concatenate([x, more], axis=1)
+        sums = _sums(stretch, x)
+        key = (stretch.start, stretch.block)
+        done[key] = _joined(done[key], sums) if key in done else sums
+    return [done[key] for key in sorted(done)]
+
+
+def _sums(stretch: Stretch, x: FloatArray) -> BlockSums:
+    use = stretch.use
+    width = np.diff(stretch.edge_ns).astype(np.float64)[use]
+    w = width / np.median(width)
+    y = stretch.power_w[use]
+    weight = float(w.sum())
+    t = np.arange(len(y), dtype=np.float64)
+    t -= float((w * t).sum()) / weight
+    mean_row, mean_w = (w[:, None] * x).sum(axis=0) / weight, float((w * y).sum()) / weight
+    x, y = x - mean_row, y - mean_w
+    spread = float((w * t * t).sum())
+    x = x - t[:, None] * ((w * t)[:, None] * x).sum(axis=0) / spread
+    y = y - t * float((w * t * y).sum()) / spread
+    root = np.sqrt(w)
+    x, y = x * root[:, None], y * root
+    joint = gram(np.concatenate([x, y[:, None]], axis=1))
+    return BlockSums(
+        stretch.start, joint[:-1, :-1], joint[:-1, -1], float(joint[-1, -1]), weight, len(y), mean_row, mean_w
+    )
+
+
+def gram(x: FloatArray) -> FloatArray:
+    """x' x of (N, C), in products so small that a BLAS does them on one thread: threads would wait for each other on a
+    busy machine, and their number would change the last bits."""
+    n, c = x.shape
+    size = max(64, SMALL // (c * c))
+    batches = -(-n // size)
+    padded = np.zeros((batches * size, c))
+    padded[:n] = x
+    parts = padded.reshape(batches, size, c)
+    turned = np.ascontiguousarray(parts.transpose(0, 2, 1))
+    return np.asarray(np.matmul(turned, parts).sum(axis=0), np.float64)
+
+
+def _joined(a: BlockSums, b: BlockSums) -> BlockSums:
+    weight = a.weight + b.weight
+    return BlockSums(
+        a.start, a.gram + b.gram, a.moment + b.moment, a.square + b.square, weight, a.readings + b.readings,
+        (a.weight * a.mean_row + b.weight * b.mean_row) / weight, (a.weight * a.mean_w + b.weight * b.mean_w) / weight,
+    )  # fmt: skip
