@@ -145,10 +145,18 @@ def exam(
     ] = None,
     depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the drivers).")] = "trace",
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the scenarios.")] = 1,
+    world: Annotated[
+        Path | None, typer.Option("--world", help="Analyse the world that another program wrote in this folder.")
+    ] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """Grade the pipeline against the rig's hidden truth: finished simulated runs, or many drawn scenarios."""
+    if world is not None:
+        from harness.cli.examine_world import examine_world
+
+        examine_world(world, runs=runs or [], scenarios=scenarios or worlds, root=root, as_json=as_json)
+        return
     from harness.cli.examine import examine_runs, examine_scenarios
 
     count = scenarios or worlds

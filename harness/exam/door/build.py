@@ -18,6 +18,7 @@ from harness.core.spec import ProtocolSpec
 from harness.core.timeline import Phase, Timeline
 from harness.exam.door.format import MeterSection, WorldFile
 from harness.exam.door.layer_tables import kernels_of, profile_of, stamps_of
+from harness.exam.door.plausible import FLAG, implausible
 from harness.exam.door.readings import series_meter
 from harness.exam.door.record import pings_of, stamped_clock, telemetry_of, timeline_of
 from harness.exam.door.wire import monsoon_meter, powercap_meter
@@ -57,6 +58,10 @@ def read_world(folder: Path) -> ForeignRun:
     timeline = timeline_of(folder, world)
     pings = pings_of(folder, world)
     documents: dict[str, Any] = dict(telemetry_of(folder, world, timeline))
+    meters = [_meter(folder, world, meter) for meter in world.meters]
+    doubts = [text for meter in meters for text in implausible(meter, world.board.idle_power_w)]
+    if doubts:
+        documents |= {"import": {"flags": [FLAG]}, "plausibility": doubts}
     if world.outputs_check is not None:
         documents["outputs_check"] = world.outputs_check.model_dump()
     if world.measurement.standby is not None:
@@ -73,7 +78,7 @@ def read_world(folder: Path) -> ForeignRun:
         name=world.measurement.model,
         source_sha256=_digest(folder, world),
         origin=world.origin,
-        meters=[_meter(folder, world, meter) for meter in world.meters],
+        meters=meters,
         timeline=timeline,
         protocol=_protocol(world, timeline, layers),
         board=world.board.name,

@@ -148,6 +148,7 @@ class BoardSection(Section):
     stamps: Text
     spans: Text | None = None
     pings: Text | None = None
+    idle_power_w: Annotated[tuple[Watt, ...], Field(min_length=2, max_length=2)] | None = None
     telemetry: Text | None = None
 
 

@@ -200,7 +200,7 @@ def _from_npz(path: Path, kinds: Mapping[str, Any], what: str) -> tuple[dict[str
     columns: dict[str, Values] = {}
     empty: dict[str, BoolArray] = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             _unknown(arrays.files, kinds, what, path)
             found = {name: arrays[name] for name in arrays.files}
     except (zipfile.BadZipFile, ValueError, EOFError, zlib.error, TypeError, AttributeError) as error:

@@ -6,6 +6,8 @@ OUT gets what an honest bench would know (docs/world-format.md); the truth goes 
 """
 
 import argparse
+import gzip
+import io
 import json
 from pathlib import Path
 
@@ -18,12 +20,14 @@ SERIES["mean"] = SERIES.pop("means")
 SLOW = {"overlapping", "filtered", "part_time"}
 
 
-def write_csv(path, columns):
+def write_csv(path, columns, digits=9):
     names = list(columns)
-    with path.open("w", encoding="ascii") as file:
+    with gzip.GzipFile(path, "wb", mtime=0) if path.suffix == ".gz" else path.open("wb") as bytes_out:
+        file = io.TextIOWrapper(bytes_out, encoding="ascii", newline="\n", write_through=True)
         file.write(",".join(names) + "\n")
         for row in zip(*(np.asarray(c).tolist() for c in columns.values()), strict=True):
-            file.write(",".join(f"{v:.9f}" if isinstance(v, float) else str(v) for v in row) + "\n")
+            file.write(",".join(f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in row) + "\n")
+        file.detach()
 
 
 def main():
@@ -33,6 +37,7 @@ def main():
     parser.add_argument("--meters", default="mean,counter", help=f"of {sorted(SERIES)} and monsoon")
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--short", action="store_true", help="a small world for documentation")
+    parser.add_argument("--layers", action="store_true", help="with a table of kernels and their profile")
     args = parser.parse_args()
     rng = np.random.default_rng([args.seed, 77])
     kinds = args.meters.split(",")
@@ -57,7 +62,11 @@ def main():
     host = meters.Clock(rng, origin_s=86_400.0 * rng.uniform(1, 9), rate_ppm=0)
     board = meters.Clock(rng, origin_s=rng.uniform(10, 5000), rate_ppm=60, wander_s=2e-5)
     write_board(args.out, rng, work, host, board)
-    described = [write_meter(args.out, rng, kind, power, host, board) for kind in kinds]
+    second = np.arange(0.0, end_s, 1.0)
+    warm = 41 + 6 * (1 - np.exp(-second / 20)) + np.sin(second)
+    still = {"frequency_hz": [1500000000] * len(second), "throttled": [0] * len(second)}
+    write_csv(args.out / "telemetry.csv", {"t_s": board(second), "temperature_c": warm, **still}, digits=3)
+    described = [write_meter(args.out, rng, kind, power, host, board, short=args.short) for kind in kinds]
     world = {
         "format": "joulebench-world",
         "version": 1,
@@ -71,16 +80,29 @@ def main():
             "gap": "dithered" if dithered else "back-to-back",
             "standby": "process alive, network loaded, nothing running",
         },
-        "board": {"name": "crane", "clock": "own", "stamps": "stamps.csv", "spans": "spans.csv", "pings": "pings.csv"},
+        "board": {
+            "name": "crane",
+            "clock": "own",
+            "stamps": "stamps.csv",
+            "spans": "spans.csv",
+            "pings": "pings.csv",
+            "telemetry": "telemetry.csv",
+            "idle_power_w": [0.8, 3.5],
+        },
         "meters": [sheet for sheet, _ in described],
+        "outputs_check": {"ok": True, "max_rel_error": 1e-6, "tolerance": 1e-3},
     }
+    if args.layers:
+        world["layers"] = write_layers(args.out, np.random.default_rng([args.seed, 79]), network)
     (args.out / "world.json").write_text(json.dumps(world, indent=2) + "\n", encoding="ascii")
-    many = network.energies_j(network.draw(np.random.default_rng([args.seed, 78]), 400_000))
+    durations_s = network.draw(np.random.default_rng([args.seed, 78]), 400_000)
+    many = network.energies_j(durations_s)
     truth = {
         "expected_j": float(many.mean()),
         "realised_j": float(np.mean(work.realised_j)),
         "idle_w": idle_w,
         "inference_s": float(np.mean(work.inference_s)),
+        "layers_j": (durations_s.mean(axis=0) * (network.begin_w + network.end_w) / 2).tolist(),
         "gains": {sheet["name"]: gain for sheet, gain in described},
     }
     args.truth.write_text(json.dumps(truth, indent=1) + "\n", encoding="ascii")
@@ -101,7 +123,21 @@ def write_board(out, rng, work, host, board):
     write_csv(out / "pings.csv", {"host_before_s": host(before), "board_s": board(there), "host_after_s": host(back)})
 
 
-def write_meter(out, rng, kind, power, host, board):
+def write_layers(out, rng, network, count=40):
+    """A profile pass apart from the measured inferences: the profiler adds half a microsecond to every kernel."""
+    names = [f"layer{k}" for k in range(len(network.duration_s))]
+    write_csv(out / "kernels.csv", {"name": names, "op": ["Conv" if k % 2 else "Relu" for k in range(len(names))]})
+    durations_s = network.draw(rng, count) + 5e-7
+    end = np.cumsum(durations_s, axis=1)
+    columns = {"inference": np.repeat(np.arange(count), len(names)), "kernel": names * count,
+               "begin_s": (end - durations_s).ravel(), "end_s": end.ravel()}  # fmt: skip
+    write_csv(out / "profile.csv", columns)
+    plain_s = network.draw(rng, count).sum(axis=1)
+    write_csv(out / "inferences.csv", {"profiled": [1] * count + [0] * count, "duration_s": np.r_[end[:, -1], plain_s]})
+    return {"kernels": "kernels.csv", "profile": "profile.csv", "inferences": "inferences.csv"}
+
+
+def write_meter(out, rng, kind, power, host, board, *, short):
     """One meter's files; its sheet as world.json has it, and the gain that nobody knows."""
     sheet = {"name": kind, "plane": "dc_input", "rails": {"main": "board"}, "total": ["board"]}
     accuracy = {**meters.SHEET, "source": "made-up sheet"}
@@ -128,9 +164,13 @@ def write_meter(out, rng, kind, power, host, board):
     clock = meters.Clock(rng, origin_s=rng.uniform(0, 100), rate_ppm=float(rng.choice([20, 200, 3000])))
     seconds, arrival = meters.anchors(rng, clock, host, power.t_s[-1])
     write_csv(out / f"{kind}.anchors.csv", {"meter_s": seconds, "host_s": arrival})
-    np.savez_compressed(out / f"{kind}.npz", t_s=clock(t_s), power_w=value)
+    table = f"{kind}.csv.gz" if short else f"{kind}.npz"
+    if short:
+        write_csv(out / table, {"t_s": clock(t_s), "power_w": value}, digits=6)
+    else:
+        np.savez_compressed(out / table, t_s=clock(t_s), power_w=value)
     series = {
-        "file": f"{kind}.npz",
+        "file": table,
         "clock": "own",
         "anchors": f"{kind}.anchors.csv",
         "reading": reading,
