@@ -60,7 +60,7 @@ class LayerRow:
 
     @property
     def holds_expected(self) -> bool:
-        return self.interval_j[0] <= self.expected_j <= self.interval_j[1]
+        return bool(self.interval_j[0] <= self.expected_j <= self.interval_j[1])
 
     def to_json(self) -> dict[str, Any]:
         answers = ("duration_class", "error_rel", "proportional_error_rel", "holds_expected")
@@ -106,10 +106,14 @@ def kernel_truth(
     to_host: ToHost,
     load_share: float | None = None,
 ) -> KernelTruth:
-    """What the kernels of a run's measured inferences cost. SpecError, saying why, where that is not known."""
-    begin_ns, heard, longer = _measured(run, truth, to_host)
+    """What the kernels of a run's measured inferences cost. SpecError, saying why, where that is not known.
+
+    Inferences that a bench in real time heard without their kernels (two at most in a hundred) are shared out as the
+    others are, so the sum is the truth of the whole.
+    """
+    heard = _heard(run, truth, to_host)
     for kept in layers:
-        rows, found = kept.rows(begin_ns)
+        rows, found = kept.rows(heard.begin_ns)
         if not found.any():
             continue
         if np.mean(found) < _FOUND_AT_LEAST:
@@ -120,18 +124,34 @@ def kernel_truth(
                 f"{run.spec.runtime.name} executes"
             )
         mean = kept.mean(rows[found])
-        each = len(rows) / heard  # a stretch in which several inferences were heard is shared by them
-        dynamic, expected = mean["dynamic_j"] * each, mean["expected_j"] * each
+        dynamic_j, factor = mean["dynamic_j"], 1.0
         if load_share is not None:
-            at_load = mean["load_dynamic_j"] * each * load_share
-            expected = expected * float(at_load.sum() / dynamic.sum())
-            dynamic = at_load
-        return KernelTruth(kept.names, tuple(dynamic.tolist()), tuple((expected * longer).tolist()))
+            dynamic_j, factor = mean["load_dynamic_j"], load_share
+        each = factor * heard.total_j(at_load=load_share is not None) / float(dynamic_j.sum())
+        at_plane = float(dynamic_j.sum() / mean["dynamic_j"].sum())
+        expected_j = mean["expected_j"] * at_plane * each * heard.longer
+        return KernelTruth(kept.names, tuple((dynamic_j * each).tolist()), tuple(expected_j.tolist()))
     raise SpecError("the bench has no truth of kernels for this run")
 
 
-def _measured(run: RunReader, truth: RunTruth, to_host: ToHost) -> tuple[Int64Array, int, float]:
-    """Begin edges of the stretches in which the measured inferences were heard, how many of them, expected length."""
+@dataclass(frozen=True)
+class _Heard:
+    """The stretches (K,) in which `count` measured inferences were heard, and how much longer one is on average."""
+
+    truth: RunTruth
+    count: int
+    longer: float
+
+    @property
+    def begin_ns(self) -> Int64Array:
+        return np.asarray(self.truth["begin_ns"], np.int64)
+
+    def total_j(self, *, at_load: bool) -> float:
+        """Mean dynamic energy of an inference; a stretch in which several were heard is shared by them."""
+        return float(self.truth["load_dynamic_j" if at_load else "dynamic_j"].sum()) / self.count
+
+
+def _heard(run: RunReader, truth: RunTruth, to_host: ToHost) -> _Heard:
     begin, end = run.timeline().rows(Phase.MEASURED)
     half = np.clip(end - begin, 1_000, max(1_000, int(np.median(end - begin)))) // 2  # a clock may step within
     row, found = truth.find(to_host(begin) + half)
@@ -139,7 +159,7 @@ def _measured(run: RunReader, truth: RunTruth, to_host: ToHost) -> tuple[Int64Ar
         raise SpecError(f"the truth log does not hold the measured inferences of {run.run_id}")
     records = truth.records[np.unique(row[found])]
     longer = float(records["expected_ns"].mean()) / float((records["end_ns"] - records["begin_ns"]).mean())
-    return np.asarray(records["begin_ns"]), int(np.count_nonzero(found)), longer if np.isfinite(longer) else 1.0
+    return _Heard(RunTruth(records), int(np.count_nonzero(found)), longer if np.isfinite(longer) else 1.0)
 
 
 def examine_layers(run: RunReader, result: EnergyResult, truth: KernelTruth | str, *, world: str) -> LayerExam | None:
