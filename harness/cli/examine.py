@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.cli import compose
 from harness.cli.look import roots_of
 from harness.cli.results import print_json
 from harness.core.errors import SpecError
@@ -17,18 +16,32 @@ if TYPE_CHECKING:
     from harness.exam.join import ExamRow
 
 
-def examine_worlds(count: int, *, depth: str, seed: int, world: str | None, jobs: int, as_json: bool) -> None:
-    from harness.exam.campaign import exam_worlds
+def examine_scenarios(count: int, *, depth: str, seed: int, file: str | None, jobs: int, as_json: bool) -> None:
+    """Draw `count` worlds, measure them in virtual time and grade them; what crashed is part of the answer."""
+    import time
 
-    if depth not in ("trace", "wire"):
-        raise SpecError(f"--depth {depth!r} is not a depth of simulation", hint="use trace or wire")
-    path = compose.world_file(world or "default", configs=None)
+    from harness.exam.campaign import Examined, exam_scenarios
+    from harness.exam.scenario import load_scenario
 
-    def progress(done: int, total: int, row: ExamRow) -> None:
-        print(f"\r{done}/{total} {row.world}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    if jobs < 1:
+        raise SpecError(f"--jobs {jobs} leaves nobody to work", hint="give at least 1")
+    scenario = load_scenario(file, depth=depth)
+    begun_s = time.monotonic()
+
+    def progress(done: int, total: int, newest: Examined) -> None:
+        per_minute = 60 * done / (time.monotonic() - begun_s)
+        print(f"\r{done}/{total}, {per_minute:.0f} a minute", end="", file=sys.stderr, flush=True)
 
     shown = progress if sys.stderr.isatty() else None
-    _print_exam(exam_worlds(count, seed=seed, depth=depth, world_file=path, jobs=jobs, progress=shown), as_json=as_json)
+    examined = exam_scenarios(count, scenario, seed=seed, jobs=jobs, progress=shown)
+    if shown:
+        print(file=sys.stderr)
+    about = {
+        "seed": seed, "depth": depth, "scenario_file": scenario.ranges.name, "meters": list(scenario.meters),
+        "errors": [crash for one in examined if (crash := one.crash_json()) is not None],
+    }  # fmt: skip
+    _print_exam([row for one in examined for row in one.rows], scenarios=count, about=about, as_json=as_json)
+    print(f"{60 * count / (time.monotonic() - begun_s):.0f} scenarios a minute", file=sys.stderr)
 
 
 def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) -> None:
@@ -44,29 +57,32 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) 
     lost: dict[str, str] = {}
     for run in runs:
         try:
-            row = join_run(run, default_parent())
+            found = join_run(run, default_parent())
         except SpecError as error:
             lost[run.name] = error.message
         else:
-            rows += [] if row is None else [row]
+            rows += found
     if not rows and not lost:
         raise SpecError(
             "no simulated run whose truth is still kept", hint="measure one: joulebench run --sim runs/demo.yaml"
         )
-    _print_exam(rows, as_json=as_json, lost=lost)
+    about = {"truth_not_found": lost}
+    _print_exam(rows, scenarios=len({row.run_id for row in rows}), about=about, as_json=as_json)
 
 
-def _print_exam(rows: Sequence[ExamRow], *, as_json: bool, lost: Mapping[str, str] | None = None) -> None:
-    """`lost`: run id -> why its truth cannot be found; said, never left out in silence."""
-    from harness.exam.score import score, score_table
+def _print_exam(rows: Sequence[ExamRow], *, scenarios: int, about: Mapping[str, Any], as_json: bool) -> None:
+    """`about`: what else belongs to the answer. What crashed or lost its truth is said, never left out in silence."""
+    from harness.exam.score import graded_json
+    from harness.exam.tables import exam_table
 
     if as_json:
-        graded = {"rows": [row.to_json() for row in rows], "score": score(rows).to_json() if rows else None}
-        print_json({**graded, "truth_not_found": dict(lost or {})})
+        print_json({**graded_json(rows, scenarios=scenarios), **about})
         return
     if rows:
-        print(score_table(rows))
-    for run_id, why in (lost or {}).items():
+        print(exam_table(rows, scenarios=scenarios))
+    for crash in about.get("errors", ()):
+        print(f"crashed: {crash['world']}: {crash['kind']}: {crash['message']} ({crash['where']})")
+    for run_id, why in about.get("truth_not_found", {}).items():
         print(f"not graded: {run_id}: {why}")
 
 

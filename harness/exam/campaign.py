@@ -2,83 +2,143 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
-from analysis.analyse import analyse_run
+from analysis.analyse import Analysis, analyse_run
 from analysis.judge import PowerJudge
-from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.bench.runner import execute_run
+from harness.core.errors import BenchError
 from harness.core.events import EventStream
-from harness.core.spec import ProtocolSpec
 from harness.exam.join import ExamRow, join
-from harness.exam.virtual import exam_spec, virtual_bench
+from harness.exam.scenario import Scenario
+from harness.exam.virtual import closing, exam_spec, load_share, virtual_bench
 from harness.store.run_reader import RunReader
 
-Progress = Callable[[int, int, ExamRow], None]  # done, total, the newest row
+Analyse = Callable[[RunReader], Analysis]
 
 
-def exam_world(
-    seed: int,
-    *,
-    depth: str = "trace",
-    world_file: Path | str | None = None,
-    protocol: ProtocolSpec | None = None,
-    keep: Path | None = None,
-) -> ExamRow:
-    """One world measured and joined with its truth. `keep`: a folder for the run directory (default: thrown away).
+@dataclass(frozen=True)
+class Crash:
+    """A scenario that could not be examined: `kind` of the error, its message, and where it was raised."""
 
-    `depth`: "trace" (blocks straight to the writer) or "wire" (every byte through the shipped driver).
+    world: str
+    kind: str
+    message: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One scenario: a row for each meter on its bench, or how it crashed."""
+
+    seed: int
+    rows: tuple[ExamRow, ...] = ()
+    crash: Crash | None = None
+
+    def crash_json(self) -> dict[str, Any] | None:
+        return None if self.crash is None else {"seed": self.seed, **dataclasses.asdict(self.crash)}
+
+
+Progress = Callable[[int, int, Examined], None]  # done, total, the newest
+
+
+def exam_scenario(
+    seed: int, scenario: Scenario, *, keep: Path | None = None, analyse: Analyse = analyse_run
+) -> tuple[ExamRow, ...]:
+    """One world measured and joined with its truth: a row for each meter.
+
+    `keep`: a folder for the run directory (default: thrown away); `analyse`: what is examined.
     """
-    world = draw(seed, load_ranges(world_file))
-    spec = exam_spec(seed, depth=depth, protocol=protocol)
-    bench = virtual_bench(world, spec)
-    with tempfile.TemporaryDirectory(prefix="joulebench-exam-") as scratch:
+    world = draw(seed, scenario.ranges)
+    spec = exam_spec(seed, depth=scenario.depth, protocol=scenario.protocol, meters=scenario.meters)
+    with (
+        closing(virtual_bench(world, spec)) as bench,
+        tempfile.TemporaryDirectory(prefix="joulebench-exam-") as scratch,
+    ):
         path = execute_run(
             spec, root=keep or Path(scratch), board=bench.board, meters=bench.meters, judge=PowerJudge(),
             clock=bench.clock, events=EventStream(),
         )  # fmt: skip
         run = RunReader.open(path)
         bench.rig.flush()
-        return join(
-            run, analyse_run(run).primary, bench.truth.records(), world=f"{world.ranges.name}/{seed}",
-            to_host=bench.board.host_ns,
+        truth, drawn = bench.truth.records(), world.to_json()
+        shares = {binding.name: load_share(binding) for binding in spec.meters}
+        return tuple(
+            join(
+                run, result, truth, world=f"{world.ranges.name}/{seed}", to_host=bench.board.host_ns, drawn=drawn,
+                load_share=shares[result.meter], meter=dataclasses.asdict(world.meter(result.meter)),
+            )
+            for result in analyse(run).results
         )  # fmt: skip
 
 
-def exam_worlds(
-    count: int,
-    *,
-    seed: int = 1,
-    depth: str = "trace",
-    world_file: Path | str | None = None,
-    protocol: ProtocolSpec | None = None,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-) -> list[ExamRow]:
-    """Rows of the worlds `seed`, `seed` + 1, ... in order; `jobs` processes share the work (None: one a core)."""
+def examine(seed: int, scenario: Scenario) -> Examined:
+    """`exam_scenario`, and whatever goes wrong in it as a `Crash`: a scenario is never lost."""
+    try:
+        return Examined(seed, exam_scenario(seed, scenario))
+    except Exception as error:  # noqa: BLE001 - also a defect of ours must not take the other scenarios with it
+        return Examined(seed, crash=_crash(seed, scenario, error))
+
+
+def exam_scenarios(
+    count: int, scenario: Scenario, *, seed: int = 1, jobs: int | None = None, progress: Progress | None = None
+) -> list[Examined]:
+    """The worlds `seed`, `seed` + 1, ... in order; `jobs` processes share the work (None: one a core).
+
+    What is found does not depend on `jobs`.
+    """
     jobs = min(os.cpu_count() or 1, count // 2) if jobs is None else jobs
-    rows: list[ExamRow] = []
-    for row in _measured(range(seed, seed + count), depth, world_file, protocol, jobs):
-        rows.append(row)
+    done: list[Examined] = []
+    for one in _examined(range(seed, seed + count), scenario, jobs):
+        done.append(one)
         if progress is not None:
-            progress(len(rows), count, row)
-    return rows
+            progress(len(done), count, one)
+    return done
 
 
-def _measured(
-    seeds: Sequence[int], depth: str, world_file: Path | str | None, protocol: ProtocolSpec | None, jobs: int
-) -> Iterator[ExamRow]:
+def _examined(seeds: Sequence[int], scenario: Scenario, jobs: int) -> Iterator[Examined]:
     if jobs <= 1:
         for seed in seeds:
-            yield exam_world(seed, depth=depth, world_file=world_file, protocol=protocol)
+            yield examine(seed, scenario)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(exam_world, s, depth=depth, world_file=world_file, protocol=protocol) for s in seeds]
-        for future in futures:
-            yield future.result()
+    with _pool(jobs) as pool:
+        futures = [pool.submit(examine, seed, scenario) for seed in seeds]
+        for seed, future in zip(seeds, futures, strict=True):
+            yield _of(seed, scenario, future)
+
+
+def _of(seed: int, scenario: Scenario, future: Future[Examined]) -> Examined:
+    """A process that dies takes all that wait with it: each of them then gets a process of its own."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        pass
+    with _pool(1) as pool:
+        try:
+            return pool.submit(examine, seed, scenario).result()
+        except BrokenProcessPool as error:
+            return Examined(seed, crash=_crash(seed, scenario, error))
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+
+def _crash(seed: int, scenario: Scenario, error: Exception) -> Crash:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    known = isinstance(error, BenchError)
+    kind = error.kind if known else type(error).__name__  # type: ignore[attr-defined]
+    message = error.message if known else str(error)  # type: ignore[attr-defined]
+    return Crash(f"{scenario.ranges.name}/{seed}", kind, message, where)

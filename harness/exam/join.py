@@ -9,8 +9,8 @@ plane of the meter; dynamic energy is above what standby would have been at that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,14 @@ from drivers.simulated.rig.truth import RunTruth
 from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
 from harness.core.result import EnergyResult, Status
+from harness.core.spec import MeterBinding
 from harness.core.timeline import Phase
+from harness.exam import oracle, practitioner
+from harness.exam.estimate import Estimate, Interval
+from harness.exam.faults import faults_of
 from harness.store.run_reader import RunReader
 
 ToHost = Callable[[Int64Array], Int64Array]
-Interval = tuple[float, float]
 _FOUND_AT_LEAST = 0.98  # share of the measured inferences that must be in the truth log
 _SAME_CLOCK_NS = 1_000_000  # less than the begin of an inference needs to be found
 _PING_GROUP_NS = 500_000_000
@@ -34,18 +37,25 @@ _JUMP_NS = 1_000_000_000  # no clock is so wrong that it drifts by this within a
 
 @dataclass(frozen=True)
 class Truth:
-    """Mean energies of the measured inferences of one run at one plane, J; `found`: share found in the log."""
+    """Mean energies of the measured inferences of one run at one plane, J; `found`: share found in the log.
+
+    `longer`: mean duration of an inference in this world over that of the measured ones (1 where only the clock knows).
+    """
 
     realised_j: float
     expected_j: float
     gross_realised_j: float
     gross_expected_j: float
     found: float
+    longer: float = 1.0
 
 
 @dataclass(frozen=True)
 class ExamRow:
-    """One result beside its truth. Measured figures are None where the result is invalid."""
+    """One result beside its truth, and what practitioner and oracle say. Measured figures are None where the result is
+    invalid. `leverage`: standby over dynamic power; `largest_part`: name of the budget's largest part; `faults`: what
+    the world and the meter have of `harness.exam.faults` (empty: a refusal is a fault of the pipeline's).
+    """
 
     run_id: str
     world: str
@@ -62,6 +72,11 @@ class ExamRow:
     gross_interval_j: Interval | None
     flags: tuple[str, ...]
     truth: Truth
+    leverage: float | None = None
+    largest_part: str | None = None
+    faults: tuple[str, ...] = ()
+    practitioner: Estimate | None = None
+    oracle: Estimate | None = None
 
     @property
     def valid(self) -> bool:
@@ -125,6 +140,7 @@ def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: fl
         gross * factor,
         (expected + gross - dynamic) * longer * factor,
         share,
+        longer,
     )
 
 
@@ -136,28 +152,58 @@ def join(
     world: str,
     to_host: ToHost,
     load_share: float | None = None,
+    drawn: Mapping[str, Any] | None = None,
+    meter: Mapping[str, Any] | None = None,
 ) -> ExamRow:
-    """One row of the exam."""
-    return ExamRow(
+    """One row of the exam. `drawn`: the world as `World.to_json()` has it, for the oracle and the faults; `meter`: the
+    draw of the meter's own imperfections, if it is known."""
+    found = truth_of(run, truth, to_host=to_host, load_share=load_share)
+    row = ExamRow(
         run.run_id, world, run.spec.model.name, result.meter, str(result.status), result.reason, result.n,
         result.starts, result.energy_per_inference_j, result.u_j, result.interval_95_j,
-        result.gross_energy_per_inference_j, result.gross_interval_95_j, tuple(result.flags),
-        truth_of(run, truth, to_host=to_host, load_share=load_share),
+        result.gross_energy_per_inference_j, result.gross_interval_95_j, tuple(result.flags), found,
+        leverage=result.leverage,
+        largest_part=max(result.budget, key=lambda p: p.u_j).name if result.budget else None,
+        practitioner=practitioner.estimate(run, _binding(run, result.meter)),
     )  # fmt: skip
+    if drawn is None:
+        return row
+    timeline = run.timeline()
+    knows = oracle.estimate(
+        realised_j=found.realised_j, gross_realised_j=found.gross_realised_j, longer=found.longer,
+        per_start=[len(timeline.rows(Phase.MEASURED, start)[0]) for start in timeline.starts],
+        start_sd=drawn["load"]["start_sd"], instance_sd=drawn["load"]["instance_sd"],
+    )  # fmt: skip
+    return replace(row, oracle=knows, faults=faults_of(drawn, meter, counter=load_share is not None))
 
 
-def join_run(path: Path, benches: Path) -> ExamRow | None:
-    """The primary result of a finished run measured on a simulated bench below `benches`; None if there is no truth."""
+def _binding(run: RunReader, meter: str) -> MeterBinding:
+    return next(binding for binding in run.spec.meters if binding.name == meter)
+
+
+def join_run(path: Path, benches: Path) -> tuple[ExamRow, ...]:
+    """The results of a finished run measured on a simulated bench below `benches`; empty if there is no truth."""
     run = RunReader.open(path)
     folder = _truth_folder(run.run_id, benches)
     if folder is None or not run.simulated:
-        return None
+        return ()
     about = json.loads((folder / "truth.json").read_text("utf-8"))
-    result = analyse_run(run).primary
     meters = json.loads((folder / "meters.json").read_text("utf-8"))
     world = f"{about['file']}/{about['seed']}"
-    share = _load_share(run, meters[run.meters()[0]])
-    return join(run, result, RunTruth.load(folder), world=world, to_host=_board_to_host(run), load_share=share)
+    truth, to_host = RunTruth.load(folder), _board_to_host(run)
+    return tuple(
+        join(
+            run,
+            result,
+            truth,
+            world=world,
+            to_host=to_host,
+            load_share=_load_share(run, result.meter, meters),
+            drawn=about,
+        )
+        for result in analyse_run(run).results
+        if result.meter in meters
+    )
 
 
 def _truth_folder(run_id: str, benches: Path) -> Path | None:
@@ -171,11 +217,12 @@ def _truth_folder(run_id: str, benches: Path) -> Path | None:
     return None if newest is None else newest[1]
 
 
-def _load_share(run: RunReader, facts: dict[str, Any]) -> float | None:
+def _load_share(run: RunReader, meter: str, meters: Mapping[str, Any]) -> float | None:
     """Share of the load that an energy counter's declared total counts; None for a meter at the DC input."""
+    facts = meters[meter]
     if facts["plane"] == "dc_input":
         return None
-    binding = run.spec.meters[0]
+    binding = _binding(run, meter)
     return float(sum(facts["shares"][c] for c, rail in binding.rails if rail in binding.total_rails))
 
 

@@ -7,10 +7,11 @@ integers with a calibration, lost samples as gaps, anchors whose host time is la
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from drivers.simulated.rig.front import FrontSpec, StreamingFront
 from drivers.simulated.rig.rig import Rig
-from harness.core.clock import Int64Array, meter_clock
+from harness.core.clock import FloatArray, Int64Array, meter_clock
 from harness.core.trace import (
     Accuracy,
     Block,
@@ -27,6 +28,8 @@ from harness.core.waiting import WaitClock
 SCALE_A, OFFSET_RAW = 1.6e-4, 1000.0
 SCALE_V = 2.5e-4
 _ANCHOR_NS = 20_000_000
+
+UInt16Array = npt.NDArray[np.uint16]
 
 
 class TraceMeter:
@@ -70,25 +73,30 @@ class TraceMeter:
         if len(current) == 0:
             return None
         t_ns = (first + 1 + np.arange(len(current), dtype=np.int64)) * self._spec.period_ns
-        columns = {
-            "current": np.clip(np.rint(current / SCALE_A + OFFSET_RAW), 0, 65535).astype(np.uint16),
-            "voltage": np.clip(np.rint(voltage / SCALE_V), 0, 65535).astype(np.uint16),
-        }
+        columns = self._converted(current, voltage)
         kept, gaps = self._losses(t_ns)
-        calibration: tuple[CalibrationPiece, ...] = ()
-        if self._first_block:
-            calibration = (
-                CalibrationPiece(0, "current", 0, SCALE_A, OFFSET_RAW),
-                CalibrationPiece(0, "voltage", 0, SCALE_V, 0.0),
-            )
-            self._first_block = False
+        calibration = self._calibration() if self._first_block else ()
+        self._first_block = False
         lost = int(np.count_nonzero(~kept))
         return Block(
             t_ns[kept], {k: v[kept] for k, v in columns.items()}, calibration, gaps, self._anchors(t_ns, until_ns),
             {"lost": lost} if lost else {},
         )  # fmt: skip
 
-    def _losses(self, t_ns: Int64Array) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.bool_]], list[Gap]]:
+    def _converted(self, current_a: FloatArray, voltage_v: FloatArray) -> dict[str, UInt16Array]:
+        """Raw columns (K,) of what the front saw."""
+        return {
+            "current": np.clip(np.rint(current_a / SCALE_A + OFFSET_RAW), 0, 65535).astype(np.uint16),
+            "voltage": np.clip(np.rint(voltage_v / SCALE_V), 0, 65535).astype(np.uint16),
+        }
+
+    def _calibration(self) -> tuple[CalibrationPiece, ...]:
+        return (
+            CalibrationPiece(0, "current", 0, SCALE_A, OFFSET_RAW),
+            CalibrationPiece(0, "voltage", 0, SCALE_V, 0.0),
+        )
+
+    def _losses(self, t_ns: Int64Array) -> tuple[npt.NDArray[np.bool_], list[Gap]]:
         """Which rows survive, and the gaps between them; bursts of 1-30 readings are lost."""
         kept = np.ones(len(t_ns), bool)
         gaps: list[Gap] = []
