@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from harness.boards.layer_results import join_stamps
 from harness.core.errors import BenchError, DeviceError, SpecError
 from harness.core.events import EventStream
 from harness.core.layers import LayerProfile, LayerStamps
@@ -86,16 +88,9 @@ def _put_stamps(
             problems.append(f"start {start} ran other kernels than the profile pass; its stamps are left out")
         else:
             kept.append(part)
-    if kept and profile is not None:
-        writer.put_layer_stamps(
-            LayerStamps(
-                profile.kernels,
-                *(
-                    np.concatenate([getattr(part, name) for part in kept])
-                    for name in ("start", "inference_begin_ns", "begin_ns", "end_ns")
-                ),
-            )
-        )
+    joined = join_stamps([replace(part, kernels=profile.kernels) for part in kept]) if profile else None
+    if joined is not None:
+        writer.put_layer_stamps(joined)
 
 
 def profile_of_stamps(stamps: LayerStamps) -> LayerProfile:

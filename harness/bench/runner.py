@@ -191,13 +191,17 @@ class _Run:
             with self._step("program", start=start):
                 self._perform(session, start, start_program(protocol))
             if protocol.layers == "instances" and isinstance(session, ProfilingSession):
-                self.layer_stamps.append(session.layer_stamps())
+                self._keep_stamps(session.layer_stamps(), start)
             if start == protocol.starts - 1:
                 self._bracket("after", session, start)
             self.writer.put_pings(session.clock, session.ping(PINGS))
         finally:
             self.link_account.extend({"start": start, **entry} for entry in session.link_account)
             session.close()
+
+    def _keep_stamps(self, stamps: LayerStamps | None, start: int) -> None:
+        self.layer_stamps.append(stamps)
+        self.events.emit("layers_stamped", start=start, inferences=0 if stamps is None else len(stamps.start))
 
     def _bracket(self, when: str, session: AgentSession, start: int) -> None:
         phase = Phase.STANDBY_BEFORE if when == "before" else Phase.STANDBY_AFTER

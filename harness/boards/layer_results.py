@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.core.clock import Int64Array
 from harness.core.errors import DeviceError
-from harness.core.layers import Kernel, LayerProfile, Tensor
+from harness.core.layers import Kernel, LayerProfile, LayerStamps, Tensor
+from harness.core.timeline import Phase, Timeline
 
 
 def unpack_profile(data: bytes, reply: Mapping[str, Any], *, board: str) -> LayerProfile:
@@ -31,6 +32,37 @@ def unpack_profile(data: bytes, reply: Mapping[str, Any], *, board: str) -> Laye
     shape = (len(profile.inference_ns), len(kernels))
     check_rows(profile.begin_ns, profile.end_ns, shape, profile.inference_ns, board=board)
     return profile
+
+
+def unpack_stamps(data: bytes, timeline: Timeline, start: int, *, board: str) -> LayerStamps:
+    """Stamps of the measured inferences in a result file of a job `perform`; DeviceError if they fit no inference."""
+    arrays = unpack_arrays(data, board=board)
+    kernels = unpack_kernels(arrays["kernels"])
+    since, begin_ns, end_ns = arrays["inference_begin_ns"], arrays["begin_ns"], arrays["end_ns"]
+    begin, end = timeline.rows(Phase.MEASURED, start)
+    row = np.searchsorted(begin, since)
+    if np.any(row >= len(begin)) or np.any(begin[row] != since):
+        raise DeviceError(f"board {board}: kernels are stamped in inferences that were not measured")
+    shape = (len(since), len(kernels))
+    offset = since[:, None]
+    check_rows(begin_ns - offset, end_ns - offset, shape, (end - begin)[row], board=board)
+    return LayerStamps(kernels, np.full(len(since), start, np.int64), since, begin_ns, end_ns)
+
+
+def join_stamps(parts: Sequence[LayerStamps]) -> LayerStamps | None:
+    """One after another; None of none. DeviceError if other kernels ran in one of them."""
+    if not parts:
+        return None
+    kernels = parts[0].kernels
+    if any(part.kernels != kernels for part in parts):
+        raise DeviceError("other kernels ran in one program than in another of the same process")
+    return LayerStamps(
+        kernels,
+        np.concatenate([part.start for part in parts]),
+        np.concatenate([part.inference_begin_ns for part in parts]),
+        np.concatenate([part.begin_ns for part in parts]),
+        np.concatenate([part.end_ns for part in parts]),
+    )
 
 
 def unpack_arrays(data: bytes, *, board: str) -> dict[str, Any]:

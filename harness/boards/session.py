@@ -7,6 +7,7 @@ keeps every result until it has been fetched.
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.boards.layer_results import unpack_profile
+from harness.boards.layer_results import join_stamps, unpack_profile, unpack_stamps
 from harness.boards.link import AgentLink, AgentVanished, sleep_until
 from harness.core.clock import Int64Array
 from harness.core.errors import BenchError, DeviceError, TransientError
@@ -68,6 +69,7 @@ class BoardSession:
         self._period_s = 0.1
         self._closed = False
         self._optimised: Mapping[str, str] | None = None
+        self._stamps: list[LayerStamps] = []
 
     @property
     def clock(self) -> str:
@@ -99,7 +101,7 @@ class BoardSession:
 
     def load(self, spec: RunSpec, start: int) -> LoadReport:
         try:
-            reply = self._job(f"load-{start}", dict(self._load_job(spec)), LOAD_S)
+            reply = self._job(f"load-{start}", {**self._load_job(spec), "instances": _instances(spec)}, LOAD_S)
         except AgentVanished as error:
             raise TransientError(
                 f"{error.message}: it vanished while it loaded {spec.model.name}, killed, perhaps out of memory",
@@ -131,7 +133,14 @@ class BoardSession:
             spans.append(Span(start, phase, begin_ns, end_ns))
             phases[first : first + count] = PHASE_CODE[phase]
         self._verify(rows, phases, reply["rows"])
-        return self._timeline(start, tuple(spans), phases, rows)
+        timeline = self._timeline(start, tuple(spans), phases, rows)
+        self._take_stamps(timeline, start, reply.get("layers"))
+        return timeline
+
+    def _take_stamps(self, timeline: Timeline, start: int, reply: Mapping[str, Any] | None) -> None:
+        if reply is not None and "file" in reply:
+            data = self._link.fetch(reply["file"], reply["sha256"])
+            self._stamps.append(unpack_stamps(data, timeline, start, board=self._board))
 
     def outputs(self) -> Mapping[str, npt.NDArray[np.generic]]:
         """The model's outputs for the run's inputs, by name; empty if the runtime cannot give any."""
@@ -156,19 +165,22 @@ class BoardSession:
         limit_s = 2.0 * (LOAD_S + spec.protocol.warm_up_s + PROFILED_S * count)
         reply = self._job(f"profile-{self._jobs}", job, limit_s)
         profile = unpack_profile(self._link.fetch(reply["file"], reply["sha256"]), reply, board=self._board)
+        problem = "; ".join(reply["problems"])
         if reply["graph"] is None:
-            return ProfileReport(profile, problem=reply["graph_problem"] or "")
+            return ProfileReport(profile, problem=problem)
         graph = self._link.fetch(reply["graph"]["file"], reply["graph"]["sha256"])
         if self._trace is None:
-            return ProfileReport(profile, graph)
+            return ProfileReport(profile, graph, problem)
         try:
             kernels, graph = self._trace(spec, profile.kernels, graph)
         except Exception as error:  # noqa: BLE001 - a graph of whatever form must not cost the profile
-            return ProfileReport(profile, graph, f"kernels cannot be traced to the model's nodes: {error}")
-        return ProfileReport(replace(profile, kernels=kernels), graph)
+            untraced = f"kernels cannot be traced to the model's nodes: {error}"
+            return ProfileReport(profile, graph, "; ".join(filter(None, (problem, untraced))))
+        return ProfileReport(replace(profile, kernels=kernels), graph, problem)
 
     def layer_stamps(self) -> LayerStamps | None:
-        return None
+        """Stamps of the measured inferences of the programs so far; None if their kernels were not stamped."""
+        return join_stamps(self._stamps)
 
     def close(self) -> None:
         if self._closed:
@@ -238,3 +250,14 @@ class BoardSession:
             self._clock, spans, np.full(len(rows), start, np.int64), phases,
             np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1]),
         )  # fmt: skip
+
+
+def _instances(spec: RunSpec) -> dict[str, float] | None:
+    """How many inferences a process start plans whose kernels are to be stamped: for so many seconds, and so many."""
+    protocol = spec.protocol
+    if protocol.layers != "instances":
+        return None
+    seconds = protocol.warm_up_s + protocol.lead_in_s + protocol.lead_out_s
+    if protocol.inferences is None:
+        return {"seconds": seconds + protocol.measure_s, "count": protocol.probe_pauses}
+    return {"seconds": seconds, "count": protocol.probe_pauses + math.ceil(protocol.inferences / protocol.starts)}

@@ -212,7 +212,7 @@ class _Trace:
         return tensor
 
     def _between(self, outputs: Iterable[str], inputs: set[str]) -> set[str]:
-        """Names of the source nodes on the way back from `outputs` to `inputs`, constants, or what was written before."""
+        """Names of the source nodes on the way back from `outputs` to `inputs`, constants, or what kernels wrote."""
         found: set[str] = set()
         left, seen = list(outputs), set()
         wanted = set(left) - self.boundaries

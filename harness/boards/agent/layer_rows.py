@@ -1,10 +1,29 @@
 """Kernels of single inferences, put into the stamped inferences they belong to, and those kept that ran alike."""
 
 import array
+import hashlib
+import io
+import json
+import time
 
 from .basics import now_ns
 
 TOLERANCE_NS = 3000  # a profiler counts whole microseconds, and its clock is read at other moments than ours
+
+
+class ModelRun:
+    """An inference as a profiler saw it, in ns of its clock: `begin_ns`, `length_ns`, and its kernels in order.
+
+    `events`: (begin, length, description); a description is (name, op, provider, inputs, outputs), tensors as
+    (type, shape). `begins_ns`, `lengths_ns`: of the kernels.
+    """
+
+    def __init__(self, begin_ns, length_ns, events):
+        self.begin_ns, self.length_ns = begin_ns, length_ns
+        events.sort(key=lambda event: event[0])  # stable: those of the same microsecond stay as they were executed
+        self.kernels = tuple(event[2] for event in events)
+        self.begins_ns = array.array("q", [event[0] for event in events])
+        self.lengths_ns = array.array("q", [event[1] for event in events])
 
 
 class LayerRows:
@@ -29,38 +48,49 @@ class LayerRows:
         kept = [row for row in self._rows if row[1] == usual]
         return usual, kept, len(self._rows) - len(kept)
 
-    def place(self, index, run, stamp, offset_ns):
+    def place(self, index, run, stamp, offset_ns, strict=False):
         """Puts a ModelRun into the stamped inference `stamp` (begin, end), and keeps it.
 
         `offset_ns`: CLOCK_MONOTONIC minus the profile's time, or None. The run must lie inside the stamps; if the clock
-        says otherwise (it was set meanwhile), the run goes to their middle. A run longer than its stamps is no match.
+        says otherwise (it was set meanwhile), the run goes to their middle, or is no match if `strict`. A run longer
+        than its stamps is no match.
         """
         begin, end = stamp
-        length = run.dur_us * 1000
+        length = run.length_ns
         if length > end - begin + TOLERANCE_NS:
             self.unmatched += 1
             return
         shift = (end - begin - length) // 2
         if offset_ns is not None:
-            said = run.begin_us * 1000 + offset_ns - begin
+            said = run.begin_ns + offset_ns - begin
             if -TOLERANCE_NS <= said and said + length <= end - begin + TOLERANCE_NS:
                 shift = said
+            elif strict:
+                self.unmatched += 1
+                return
             else:
                 offset_ns = None
         self.centred += offset_ns is None
         begins, ends = array.array("q"), array.array("q")
-        for ts_us, dur_us in zip(run.ts_us, run.durs_us):
-            at = (ts_us - run.begin_us) * 1000 + shift
+        for begin_ns, length_ns in zip(run.begins_ns, run.lengths_ns):
+            at = begin_ns - run.begin_ns + shift
             begins.append(min(max(at, 0), end - begin))
-            ends.append(min(max(at + dur_us * 1000, 0), end - begin))
+            ends.append(min(max(at + length_ns, 0), end - begin))
         self.add(index, run.kernels, begins, ends)
+
+
+def _real_of_python_36():
+    return int(time.time() * 1e9)
+
+
+real_ns = getattr(time, "time_ns", _real_of_python_36)
 
 
 class RealTime:
     """How far CLOCK_REALTIME is ahead of CLOCK_MONOTONIC, which NTP may change while something runs."""
 
-    def __init__(self, real_ns):
-        self._real_ns, self._pairs = real_ns, []
+    def __init__(self):
+        self._pairs = []
         self.look()
 
     def look(self):
@@ -68,7 +98,7 @@ class RealTime:
         best = None
         for _ in range(9):
             before = now_ns()
-            real = self._real_ns()
+            real = real_ns()
             after = now_ns()
             if best is None or after - before < best[0]:
                 best = (after - before, (before + after) // 2, real)
@@ -81,6 +111,20 @@ class RealTime:
             return first
         share = min(max((t_ns - first_ns) / (last_ns - first_ns), 0.0), 1.0)
         return first + int(round(share * (last - first)))
+
+
+def described(numpy, kernels):
+    """Kernels as an array of bytes: JSON, with names that are unique."""
+    return numpy.frombuffer(json.dumps(unique_names(kernels)).encode("utf-8"), numpy.uint8)
+
+
+def keep_arrays(name, arrays, numpy, write):
+    """Keeps arrays as the result file `name`; its name and hash."""
+    packed = io.BytesIO()
+    numpy.savez_compressed(packed, **arrays)
+    data = packed.getvalue()
+    write(name, data)
+    return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def unique_names(kernels):

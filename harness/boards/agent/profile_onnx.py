@@ -1,7 +1,6 @@
 """ONNX Runtime with its profiler on: the runtime of the profile pass, and of measured inferences that stamp kernels."""
 
 import os
-import time
 
 from .basics import AgentError
 from .layer_rows import LayerRows, RealTime
@@ -10,8 +9,6 @@ from .runtime_onnx import OnnxRuntime
 
 WEIGHTS = "optimised.weights"
 WEIGHTS_FROM_BYTES = "1024"  # larger tensors are no part of the graph that is sent home
-MOST_EVENTS = 1000000  # ONNX Runtime keeps no more, and says nothing
-EVENTS_BESIDE = 2  # of each inference, beside its kernels
 
 
 class ProfiledOnnxRuntime(OnnxRuntime):
@@ -30,7 +27,7 @@ class ProfiledOnnxRuntime(OnnxRuntime):
     def _prepare_session(self):
         self.options.enable_profiling = True
         self.options.profile_file_prefix = os.path.join(self._directory, "profile")
-        self.clock = RealTime(_real_ns)
+        self.clock = RealTime()
         if self._want_graph:
             self._weights = os.path.join(self._directory, WEIGHTS)
             self.graph = os.path.join(self._directory, "layers.onnx")
@@ -62,12 +59,18 @@ class ProfiledOnnxRuntime(OnnxRuntime):
         self._prepare_session()
 
     def offset_ns(self, stamp_ns):
-        """CLOCK_MONOTONIC at the profile's own zero, as it is at `stamp_ns`; None if this runtime does not say."""
+        """CLOCK_MONOTONIC at the profile's own zero, as it is at `stamp_ns`; None if this runtime does not say.
+
+        On Linux its clock is CLOCK_REALTIME (std::chrono::high_resolution_clock of libstdc++).
+        """
         begun = getattr(self.session, "get_profiling_start_time_ns", None)
         return begun() - self.clock.ahead_ns(stamp_ns) if begun else None
 
-    def collect(self, stamps, before):
-        """Ends the profiler, and gives the LayerRows of the stamped inferences [(begin, end)]: `before` came first."""
+    def collect(self, stamps, before, wanted=None):
+        """Ends the profiler, and gives the LayerRows of the stamped inferences [(begin, end)]: `before` came first.
+
+        `wanted`: indices of those to keep, which the clock must find where they were stamped; all by default.
+        """
         self.clock.look()
         path = self.session.end_profiling()
         rows = LayerRows()
@@ -75,18 +78,15 @@ class ProfiledOnnxRuntime(OnnxRuntime):
             number = -1 - before
             for run in model_runs(path):
                 number += 1
-                if 0 <= number < len(stamps):
-                    rows.place(number, run, stamps[number], self.offset_ns(stamps[number][0]))
+                if 0 <= number < len(stamps) and (wanted is None or number in wanted):
+                    rows.place(
+                        number, run, stamps[number], self.offset_ns(stamps[number][0]), strict=wanted is not None
+                    )
         finally:
             remove(path)
-        rows.unmatched += max(0, len(stamps) - 1 - number)
+        missing = range(number + 1, len(stamps))
+        rows.unmatched += len(missing if wanted is None else wanted.intersection(missing))
         return rows
-
-
-def _real_ns():
-    """CLOCK_REALTIME, which is what ONNX Runtime's profiler counts on Linux."""
-    exact = getattr(time, "time_ns", None)
-    return exact() if exact else int(time.time() * 1e9)
 
 
 def remove(path):
@@ -94,13 +94,3 @@ def remove(path):
         os.unlink(path)
     except OSError:
         pass
-
-
-def kernels_in_one(job, directory, pin):
-    """How many kernels one inference runs, found by a session of its own."""
-    runtime = ProfiledOnnxRuntime(job, directory, pin, want_graph=False)
-    path = runtime.session.end_profiling()
-    try:
-        return max(len(run.kernels) for run in model_runs(path))
-    finally:
-        remove(path)

@@ -22,6 +22,7 @@ class TorchRuntime(InProcessRuntime):
 
     def __init__(self, job, directory, pin):
         InProcessRuntime.__init__(self, pin)
+        self.calls = 0  # inferences outside of programs, as far as anybody counts them
         self.settings, self._name = job["runtime"], job.get("name", job["model"])
         if self.settings["optimisation"] not in OPTIMISATION:
             raise AgentError(

@@ -9,6 +9,7 @@ import re
 import sys
 
 from .basics import NS, AgentError, now_ns, refusal, sha256, sleep_until
+from .instances import InstanceRuntime
 from .limits import check_size
 from .profile_pass import profile
 from .program import Program
@@ -94,6 +95,8 @@ class Worker:
             raise AgentError("spec", "unknown runtime {!r}; known: {}".format(name, ", ".join(sorted(makers))))
         self.runtime = None
         check_size(job)
+        if job.get("instances"):
+            makers["onnxruntime"] = InstanceRuntime
         self.pin.high()
         begin = now_ns()
         try:
@@ -139,7 +142,9 @@ class Worker:
         contacts_ns, self.contacts_ns = self.contacts_ns, None
         data = program.stamps.to_bytes()
         self._write(key + ".bin", data)
+        collect = getattr(self.runtime, "collect_instances", None)
         return {
+            "layers": collect(key, program, self._write) if collect else None,
             "spans": program.spans,
             "rows": program.stamps.rows,
             "file": key + ".bin",
