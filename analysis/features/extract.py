@@ -34,13 +34,12 @@ def features_of_kernels(
         return tuple(_of_kernel(k, batch, "the run has no graph: attributes are not known") for k in kernels)
     parsed = Graph(graph, axes)
     found = []
-    for kernel in kernels:
-        node = parsed.node_of(kernel)
+    for node, kernel in zip(parsed.matched(kernels), kernels, strict=True):
         if node is None:
             found.append(_of_kernel(kernel, batch, f"the graph has no {kernel.op} of the name {kernel.name!r}"))
         else:
             extra = {"provider": kernel.provider, "source_nodes": kernel.source_nodes, "name": kernel.name}
-            found.append(features_of_node(node, batch=batch, **extra))
+            found.append(features_of_node(parsed.executed_as(node, kernel), batch=batch, **extra))
     return tuple(found)
 
 

@@ -40,14 +40,24 @@ class Graph:
                 continue
             yield self._node(node, self._operands(node.input), self._operands(node.output))
 
-    def node_of(self, kernel: Kernel) -> Node | None:
-        """The node behind a kernel, with the shapes of its execution; None if the graph has no node of that name.
+    def matched(self, kernels: Sequence[Kernel]) -> list[Any]:
+        """The node of each kernel, None where the graph has none of that name and operator.
 
-        Call it in order of execution: what a kernel writes, the next ones read.
+        A runtime names kernels of nameless nodes itself. They are matched in order, operator by operator, if there
+        are as many of them as nameless nodes: both are in order of execution.
         """
-        node = self._by_name.get(kernel.name) or self._by_name.get(kernel.name.rpartition("#")[0])
-        if node is None or node.op_type != kernel.op:
-            return None
+        found = [self._by_name.get(k.name) or self._by_name.get(k.name.rpartition("#")[0]) for k in kernels]
+        found = [n if n is not None and n.op_type == k.op else None for n, k in zip(found, kernels, strict=True)]
+        for op in {k.op for n, k in zip(found, kernels, strict=True) if n is None}:
+            nameless = [n for n in self.nodes if n.op_type == op and not n.name]
+            places = [i for i, k in enumerate(kernels) if found[i] is None and k.op == op]
+            if len(nameless) == len(places):
+                for place, node in zip(places, nameless, strict=True):
+                    found[place] = node
+        return found
+
+    def executed_as(self, node: Any, kernel: Kernel) -> Node:
+        """A node with the shapes of one execution. In order of execution: what a kernel writes, the next ones read."""
         written = [o for o in node.output if o]
         if len(written) == len(kernel.outputs):
             for name, tensor in zip(written, kernel.outputs, strict=True):

@@ -24,9 +24,11 @@ app = typer.Typer(
 boards_app = typer.Typer(help="Boards: what works, what is missing, the command that mends it.", no_args_is_help=True)
 meters_app = typer.Typer(help="Meters: which drivers there are and what is plugged in.", no_args_is_help=True)
 sim_app = typer.Typer(help="The simulated bench: a process of its own that outlives the harness.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Datasets: energies of layers and networks with their features.", no_args_is_help=True)
 app.add_typer(boards_app, name="boards")
 app.add_typer(meters_app, name="meters")
 app.add_typer(sim_app, name="sim")
+app.add_typer(dataset_app, name="dataset")
 app.add_typer(import_app, name="import")
 
 Campaign = Annotated[Path, typer.Argument(help="Campaign file, such as runs/demo.yaml.")]
@@ -277,6 +279,27 @@ def meters_list(as_json: AsJson = False) -> None:
     from harness.cli.look import list_meters
 
     list_meters(as_json=as_json)
+
+
+@dataset_app.command("build")
+def dataset_build(
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs, campaign files, or folders of runs; only finished runs count.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; must be empty or not exist.")],
+    mix_simulated: Annotated[
+        bool, typer.Option("--mix-simulated", help="Simulated and measured runs together; each row says which.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="A difference between runs that is meant; repeatable.")
+    ] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write energies of layers and networks, features and conditions as Parquet and CSV, with a card."""
+    from harness.cli.dataset import build
+
+    build(runs, out=out, mix_simulated=mix_simulated, allow=allow or [], root=root, as_json=as_json)
 
 
 @sim_app.command("status")

@@ -100,6 +100,17 @@ def test_a_kernel_that_runs_twice_has_the_shapes_of_each_time() -> None:
     assert [layer.name for layer in found] == ["relu", "relu#2"]
 
 
+def test_nameless_nodes_are_found_by_their_order(features: SimpleNamespace, tmp_path: Path) -> None:
+    model = onnx.load_model_from_string(generated.build("lstm", 0))
+    for node in model.graph.node:
+        node.ClearField("name")
+    feeds = {"frames": np.zeros((1, 20, 80), np.float32)}
+    graph, kernels = features.optimised(model.SerializeToString(), tmp_path, "ALL", feeds)
+    whole = total(features_of_kernels(kernels, graph, {"batch": 1, "sequence": 20}, 1))
+    assert whole.uncounted == ()
+    assert whole.macs == 20 * (4 * 256 * 336 + 4 * 256 * 512) + 256 * 128
+
+
 def test_without_a_graph_shapes_are_known_and_counts_are_not() -> None:
     kernel = Kernel("conv", "Conv", inputs=(Tensor("float", (1, 3, 8, 8)),), outputs=(Tensor("float", (1, 4, 6, 6)),))
     (found,) = features_of_kernels([kernel], None, {}, 1)
