@@ -83,7 +83,7 @@ def find_gap_power(
     """Gap power from the pauses after probe and measured inferences; bounded if they do not show it."""
     levels, found = [], []
     for start in timeline.starts:
-        one = _of_start(channel, timeline, start, lag.lag_ns[start])
+        one = _of_start(channel, timeline, start, lag)
         if one is not None:
             found.append(one)
             levels.append(one.level_w)
@@ -131,7 +131,9 @@ def _end_power(channel: ChannelCurve, timeline: Timeline, lag: Lag, active_w: fl
     return float(power.mean()) if len(power) else active_w
 
 
-def _pauses(timeline: Timeline, start: int, period_ns: int) -> tuple[Int64Array, Int64Array, Int64Array]:
+def _pauses(
+    timeline: Timeline, start: int, period_ns: int, *, least_ns: float
+) -> tuple[Int64Array, Int64Array, Int64Array]:
     """(end stamp, duration of the inference, length of the pause after it) of pauses a reading fits into."""
     parts = []
     for phase in (Phase.MEASURED, Phase.PROBE):
@@ -142,7 +144,7 @@ def _pauses(timeline: Timeline, start: int, period_ns: int) -> tuple[Int64Array,
         none = np.empty(0, np.int64)
         return none, none, none
     end, busy, pause = (np.concatenate(column) for column in zip(*parts, strict=True))
-    good = (pause >= max(3 * period_ns, 300_000)) & (pause < 5_000_000_000)
+    good = (pause >= max(3 * period_ns, 300_000, least_ns)) & (pause < 5_000_000_000)
     end, busy, pause = end[good], busy[good], pause[good]
     if len(end):  # the longest show the level best: dithered pauses, if the probe has longer ones, do not
         longest = pause >= 0.5 * np.sort(pause)[-min(len(pause), 5)]
@@ -150,9 +152,10 @@ def _pauses(timeline: Timeline, start: int, period_ns: int) -> tuple[Int64Array,
     return end, busy, pause
 
 
-def _of_start(channel: ChannelCurve, timeline: Timeline, start: int, lag_ns: int) -> GapPower | None:
-    period = channel.reading.period_ns
-    end, busy, pause = _pauses(timeline, start, period)
+def _of_start(channel: ChannelCurve, timeline: Timeline, start: int, lag: Lag) -> GapPower | None:
+    """None if no pause shows the gap: too short for a reading, or for knowing where in the trace it lies."""
+    period, lag_ns = channel.reading.period_ns, lag.lag_ns[start]
+    end, busy, pause = _pauses(timeline, start, period, least_ns=2 * lag.u_ns if lag.declared else 0.0)
     if len(end) < 3:
         return None
     pre = np.minimum(busy, max(4 * period, 2_000_000))

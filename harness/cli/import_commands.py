@@ -92,3 +92,45 @@ def ptdaemon(
 
     declared = Declared(name, board, plane, meter_model, gain_rel, offset_w, accuracy_source, origin, marks_u, batch)
     import_run(build(power_run(file, detail), inferences, zone_offset, declared), root=root, as_json=as_json)
+
+
+@import_app.command("monsoon-csv")
+def monsoon_csv(
+    file: File,
+    inference_times: Annotated[
+        Path | None, typer.Option("--inference-times", help="CSV with start_us and end_us of every inference.")
+    ] = None,
+    marks: Marks = None,
+    inferences: Inferences = None,
+    idle: Annotated[
+        Path | None, typer.Option("--idle", help="A trace of the same device at rest: the one standby bracket.")
+    ] = None,
+    align: Annotated[
+        str, typer.Option("--align", help="`search` the lag of the power behind the marks, or `declared`: none.")
+    ] = "search",
+    name: Name = None,
+    board: Board = "foreign",
+    plane: Plane = None,
+    meter_model: Model = None,
+    gain_rel: Gain = None,
+    offset_w: Offset = None,
+    accuracy_source: Sheet = "",
+    origin: Origin = None,
+    marks_u: MarksU = None,
+    batch: Batch = 1,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """A Monsoon CSV, whose stamps come in USB bursts, with the stamps of inferences on the host's time."""
+    from harness.cli.importing import import_run
+    from harness.imports.marks import marks_of
+    from harness.imports.meter import Declared
+    from harness.imports.monsoon_csv import build
+    from harness.imports.source import read_source
+
+    declared = Declared(name, board, plane, meter_model, gain_rel, offset_w, accuracy_source, origin, marks_u, batch)
+    times = None if inference_times is None else read_source(inference_times)
+    given = None if marks is None else marks_of(marks)[0]
+    rest = None if idle is None else read_source(idle)
+    run = build(read_source(file), times, given, inferences, rest, declared, align=align)
+    import_run(run, root=root, as_json=as_json)
