@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from harness.exam.join import ExamRow
 
 
-def examine_scenarios(count: int, *, depth: str, seed: int, file: str | None, jobs: int, as_json: bool) -> None:
+def examine_scenarios(
+    count: int, *, depth: str, seed: int, file: str | None, jobs: int, runs: Sequence[str], as_json: bool
+) -> None:
     """Draw `count` worlds, measure them in virtual time and grade them; what crashed is part of the answer."""
     import time
 
     from harness.exam.campaign import Examined, exam_scenarios
     from harness.exam.scenario import load_scenario
 
+    if runs:
+        raise SpecError(f"{runs[0]!r} is a run, but scenarios were asked for", hint="ask for one or the other")
+    if count < 1:
+        raise SpecError(f"{count} scenarios are none to examine", hint="give --scenarios a number from 1 on")
+    if seed < 0:
+        raise SpecError(f"--seed {seed} is negative", hint="give 0 or more")
     if jobs < 1:
         raise SpecError(f"--jobs {jobs} leaves nobody to work", hint="give at least 1")
     scenario = load_scenario(file, depth=depth)

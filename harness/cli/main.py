@@ -162,8 +162,9 @@ def exam(
     from harness.cli.examine import examine_runs, examine_scenarios
 
     count = scenarios or worlds
-    if count > 0:
-        examine_scenarios(count, depth=depth, seed=seed, file=scenario_file, jobs=jobs, as_json=as_json)
+    if count or scenario_file is not None:
+        file = scenario_file
+        examine_scenarios(count, depth=depth, seed=seed, file=file, jobs=jobs, runs=runs or [], as_json=as_json)
     else:
         examine_runs(runs or [], root=root, as_json=as_json)
 
