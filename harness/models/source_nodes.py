@@ -39,18 +39,15 @@ def trace_kernels(model: Path, kernels: Sequence[Kernel], graph: bytes) -> tuple
     """The kernels with their source nodes in the ONNX file `model`, and the graph with a name at every node.
 
     `graph`: the optimised graph as the runtime saved it. Its nodes without a name get that of the kernel executed at
-    their place, if all operators agree. Nodes of the model without a name are called `OP_INDEX`.
+    their place, if all operators agree. Nodes of the model without a name are called `OP_INDEX`. Kernels of the bodies
+    of `If`, `Loop` and `Scan` are not traced.
     """
     import onnx
 
     optimised = onnx.load_model_from_string(graph)
     name_nodes(optimised.graph, kernels)
     traced = source_nodes(onnx.load(model, load_external_data=False).graph, optimised.graph)
-    by_name = {name.split("#")[0]: nodes for name, nodes in traced.items()}
-    named = tuple(
-        replace(kernel, source_nodes=traced.get(kernel.name, by_name.get(kernel.name.split("#")[0], ())))
-        for kernel in kernels
-    )
+    named = tuple(replace(kernel, source_nodes=traced.get(kernel.name, ())) for kernel in kernels)
     data: bytes = optimised.SerializeToString(deterministic=True)
     return named, data
 
@@ -66,7 +63,8 @@ def name_nodes(graph: Any, kernels: Sequence[Kernel]) -> None:
 
 def source_nodes(source: Any, optimised: Any) -> dict[str, tuple[str, ...]]:
     """For each named node of the GraphProto `optimised` the names of the nodes of `source` in it, in their order."""
-    return _Trace(_nodes(source), _constants(source), _nodes(optimised), _constants(optimised)).run()
+    found = _Trace(_nodes(source), _constants(source), _nodes(optimised), _constants(optimised)).run()
+    return {node.name: found[node.name] for node in optimised.node if node.name}
 
 
 def _nodes(graph: Any) -> list[_Node]:
