@@ -8,8 +8,7 @@ import pytest
 
 from drivers.simulated.rig.world import draw
 from harness.core.errors import SpecError
-from harness.exam.scenario import load_scenario
-from harness.exam.virtual import exam_protocol
+from harness.exam.scenario import load_scenario, scenario_protocol
 
 
 def written(tmp_path, text):
@@ -19,11 +18,11 @@ def written(tmp_path, text):
 
 
 def test_ranges_protocol_and_meters_are_replaced_where_the_file_says_so(tmp_path):
-    text = "load:\n  dynamic_w: LU(6, 6.5)\nprotocol: {starts: 5, measure_s: 4}\nmeters: [counter, supply]\n"
+    text = "load:\n  dynamic_w: LU(6, 6.5)\nprotocol: {starts: 6, measure_s: 4}\nmeters: [counter, supply]\n"
     scenario = load_scenario(written(tmp_path, text))
     assert scenario.meters == ("counter", "supply") and scenario.ranges.name == "mine"
-    assert (scenario.protocol.starts, scenario.protocol.measure_s) == (5, 4.0)
-    assert scenario.protocol.standby_s == exam_protocol().standby_s
+    assert (scenario.protocol.starts, scenario.protocol.measure_s) == (6, 4.0)
+    assert scenario.protocol.standby_s == scenario_protocol().standby_s
     assert all(6 <= draw(seed, scenario.ranges).load.dynamic_w <= 6.5 for seed in range(20))
     assert draw(3, scenario.ranges).standby == draw(3).standby  # what is not named stays as it was
 
@@ -31,7 +30,7 @@ def test_ranges_protocol_and_meters_are_replaced_where_the_file_says_so(tmp_path
 def test_without_a_file_and_with_shipped_ones_every_meter_of_the_depth_is_there():
     assert load_scenario().meters == ("supply", "shunt", "counter")
     assert load_scenario("ideal", depth="wire").meters == ("supply", "counter")
-    assert load_scenario("bench").protocol == exam_protocol()
+    assert load_scenario("bench").protocol == scenario_protocol()
 
 
 @pytest.mark.parametrize(

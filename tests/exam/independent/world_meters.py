@@ -93,6 +93,25 @@ def counter(rng, power):
     return t_s, raw, {"kind": "counter", "period_s": period_s, "unit_j": unit_j, "modulus_raw": modulus_raw}, gain
 
 
+def powercap(rng, power, clock):
+    """Files of /sys/class/powercap read every 10 ms: wraps in the middle of the run, a read now and then fails.
+
+    The kernel counts units of 61.035 uJ in 32 bits and prints microjoules.
+    """
+    unit_uj, counts = 61.035, 1 << 32
+    t_s = ticks(power, 0.01) + rng.exponential(2e-5, len(ticks(power, 0.01)))
+    gain = 1 + SHEET["gain_rel"] * rng.normal(0, 1 / 3)
+    half_j = power.energy_until(power.t_s[-1] / 2)
+    seen_j = gain * power.energy_until(np.floor(t_s / 1e-3) * 1e-3)
+    unit = ((counts * unit_uj * 1e-6 - half_j + seen_j) / (unit_uj * 1e-6)).astype(np.int64) % counts
+    text = [str(int(u * 61035 // 1000)) for u in unit]
+    for failed in rng.integers(1, len(text) - 1, 5):
+        text[failed] = ""
+    zone = {"name": "package-0", "max_energy_range_uj": (counts - 1) * 61035 // 1000}
+    took_s = rng.uniform(5e-6, 3e-5, len(t_s))
+    return {"begin_s": clock(t_s), "end_s": clock(t_s + took_s), "intel-rapl:0": text}, zone, gain
+
+
 def monsoon(rng, power, clock, host, volts=4.2):
     """5 kHz packets of a Monsoon HVPM: (bytes, arrival (K,), length (K,), EEPROM words, gain of the unit)."""
     slots = int((power.t_s[-1] - 0.01) / 2e-4)

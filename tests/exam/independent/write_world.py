@@ -34,9 +34,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--meters", default="mean,counter", help=f"of {sorted(SERIES)} and monsoon")
+    parser.add_argument("--meters", default="mean,counter", help=f"of {sorted(SERIES)}, monsoon, powercap")
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--short", action="store_true", help="a small world for documentation")
+    parser.add_argument("--gap", choices=("drawn", "back-to-back", "dithered"), default="drawn")
     parser.add_argument("--layers", action="store_true", help="with a table of kernels and their profile")
     args = parser.parse_args()
     rng = np.random.default_rng([args.seed, 77])
@@ -46,6 +47,7 @@ def main():
     slow = bool(SLOW & set(kinds))
     network = physics.draw_network(rng)
     dithered = bool(rng.random() < 0.3) and not slow
+    dithered = dithered if args.gap == "drawn" else args.gap == "dithered"
     work, end_s = physics.plan(
         rng,
         network,
@@ -148,6 +150,12 @@ def write_meter(out, rng, kind, power, host, board, *, short):
         write_csv(out / "arrivals.csv", {"arrival_s": arrival, "length": length})
         unit = {"packets": "packets.bin", "arrivals": "arrivals.csv", "serial": "31415", **eeprom}
         return {**sheet, "accuracy": accuracy, "monsoon_hvpm": unit}, gain
+    if kind == "powercap":
+        columns, zone, gain = meters.powercap(rng, power, board)
+        write_csv(out / "snapshots.csv", columns)
+        tree = {"snapshots": "snapshots.csv", "clock": "board", "zones": {"intel-rapl:0": zone}, "poll_s": 0.01}
+        sheet |= {"plane": "package", "rails": {"package-0": "package"}, "total": ["package"]}
+        return {**sheet, "accuracy": accuracy, "powercap": tree}, gain
     t_s, value, reading, gain = SERIES[kind](rng, power)
     if kind == "counter":  # stamped by the board itself
         unit_j, modulus_raw = reading.pop("unit_j"), reading.pop("modulus_raw")
