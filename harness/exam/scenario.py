@@ -37,6 +37,12 @@ class Scenario:
     depth: str = "trace"
 
 
+def scenario_protocol() -> ProtocolSpec:
+    """What a scenario is measured by unless its file says otherwise: five process starts, since of three nobody can say
+    with narrow intervals how much they scatter."""
+    return dataclasses.replace(exam_protocol(), starts=5, measure_s=5.0)
+
+
 def load_scenario(file: Path | str | None = None, *, depth: str = "trace") -> Scenario:
     """A scenario file (a path or the name of a shipped world; None: `default`) laid over the default ranges.
 
@@ -48,12 +54,12 @@ def load_scenario(file: Path | str | None = None, *, depth: str = "trace") -> Sc
     base = load_ranges()
     everything = tuple(DRIVERS[depth])
     if file is None:
-        return Scenario(base, exam_protocol(), everything, depth)
+        return Scenario(base, scenario_protocol(), everything, depth)
     document = load_yaml(_path(file))
     if not isinstance(document.data, dict):
         raise document.error("a scenario file holds groups of keys", hint="see docs/exam.md")
     beside = validated(document, _Beside, "the scenario file")
-    protocol = resolve_protocol(document, beside.protocol, base=exam_protocol())
+    protocol = resolve_protocol(document, beside.protocol, base=scenario_protocol())
     meters = everything if beside.meters is None else _meters(document, beside.meters, depth)
     return Scenario(_ranges(document, base), protocol, meters, depth)
 
