@@ -100,7 +100,7 @@ def _layers(material: Material, report: LayerReport) -> str:
     used = dict.fromkeys(class_of_layer(x, material.profile) for x in order)
     groups = sum(x.group is not None for x in order)
     grouped = (
-        f" {groups} of the rows are groups (marked ⧉): layers that the meter cannot tell apart, given together."
+        f" {groups} of the rows are groups (marked <em>group</em>): layers that the meter cannot tell apart."
         if groups
         else ""
     )
@@ -147,7 +147,7 @@ def _name(layer: LayerEnergy) -> str:
         return f"<span{title}>{esc(layer.name)}</span>"
     members = f"{len(layer.group)} layers"
     return (
-        f"<details><summary>⧉ {esc(layer.name)} <small>({members})</small></summary>"
+        f'<details><summary>{esc(layer.name)} <span class="badge group">group, {members}</span></summary>'
         f"<small>{esc(', '.join(layer.group))}</small></details>"
     )
 

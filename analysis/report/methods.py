@@ -162,7 +162,7 @@ def _protocol(material: Material) -> list[str]:
         f"{si(protocol.standby_s, 's')} "
         "before the first and after the last start, once power had settled; standby at the time of the "
         "inferences is the "
-        "straight line between the means of the two brackets."
+        "straight line between the means of the brackets."
         if not is_gross(result) else "Standby was not measured.",
     ]  # fmt: skip
     if protocol.probe_pauses:

@@ -63,6 +63,7 @@
     document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => {
       navigator.clipboard.writeText(document.getElementById(button.dataset.what).textContent.trim()).then(() => { button.textContent = "copied"; });
     }));
-    requestAnimationFrame(() => requestAnimationFrame(() => { root.dataset.ready = String(traces.length); }));
+    traces.forEach((t) => t.paint());
+    root.dataset.ready = String(traces.length);
   });
 })();

@@ -266,7 +266,7 @@
       if (line) this.level(g, colour("--green"), line, y, "standby");
       if (this.d.gap_w !== null && fine) this.level(g, colour("--ink"), [[this.a, this.d.gap_w], [this.b, this.d.gap_w]], y, "gap");
       if (this.d.simulated) {
-        g.globalAlpha = 0.16; g.fillStyle = colour("--ink"); g.font = "bold " + Math.min(64, W / 12) + "px system-ui, sans-serif";
+        g.globalAlpha = 0.1; g.fillStyle = colour("--ink"); g.font = "bold " + Math.min(64, W / 12) + "px system-ui, sans-serif";
         g.textAlign = "center"; g.fillText("SIMULATED", this.left + this.plotWidth / 2, (top + bottom) / 2 + 16);
         g.globalAlpha = 1; g.font = "12px system-ui, sans-serif";
       }
