@@ -55,6 +55,7 @@ def examine_scenarios(
 def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) -> None:
     from drivers.simulated.rig.client import default_parent
     from harness.exam.join import join_run
+    from harness.exam.layers import LayerExam, examine_stored_layers, layer_table, layers_json
 
     if selectors:
         runs = [find_run(s, roots_of(root)) for s in selectors]
@@ -63,9 +64,11 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) 
         runs = [e.path for e in entries.values() if e.status is RunStatus.FINISHED]
     rows: list[ExamRow] = []
     lost: dict[str, str] = {}
+    layers: list[LayerExam] = []
     for run in runs:
         try:
             found = join_run(run, default_parent())
+            layers += examine_stored_layers(run, default_parent())
         except SpecError as error:
             lost[run.name] = error.message
         else:
@@ -74,8 +77,10 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) 
         raise SpecError(
             "no simulated run whose truth is still kept", hint="measure one: joulebench run --sim runs/demo.yaml"
         )
-    about = {"truth_not_found": lost}
+    about = {"truth_not_found": lost, "layers": layers_json(layers)}
     _print_exam(rows, scenarios=len({row.run_id for row in rows}), about=about, as_json=as_json)
+    if layers and not as_json:
+        print(f"\n{layer_table(layers)}")
 
 
 def _print_exam(rows: Sequence[ExamRow], *, scenarios: int, about: Mapping[str, Any], as_json: bool) -> None:

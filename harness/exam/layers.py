@@ -51,12 +51,13 @@ class LayerRow:
         return next(name for least_s, name in CLASSES if self.duration_s >= least_s)
 
     @property
-    def error_rel(self) -> float:
-        return self.measured_j / self.realised_j - 1
+    def error_rel(self) -> float | None:
+        """Against the realised truth; None for a kernel that costs nothing at all."""
+        return self.measured_j / self.realised_j - 1 if self.realised_j else None
 
     @property
-    def proportional_error_rel(self) -> float:
-        return self.proportional_j / self.realised_j - 1
+    def proportional_error_rel(self) -> float | None:
+        return self.proportional_j / self.realised_j - 1 if self.realised_j else None
 
     @property
     def holds_expected(self) -> bool:
@@ -227,7 +228,7 @@ def examine_stored_layers(path: Path, benches: Path) -> list[LayerExam]:
 
 def layer_score(exams: Sequence[LayerExam]) -> dict[str, Any]:
     """Figures by duration class over all rows: `errors` rms and median, coverage, proportional allocation beside."""
-    rows = [row for exam in exams for row in exam.rows]
+    rows = [row for exam in exams for row in exam.rows if row.error_rel is not None]
     by_class: dict[str, Any] = {}
     for name in (*(name for _, name in CLASSES), OUTSIDE_CLASS):
         of_class = [row for row in rows if row.duration_class == name]
@@ -252,8 +253,8 @@ def layer_score(exams: Sequence[LayerExam]) -> dict[str, Any]:
 
 
 def _figures(rows: Sequence[LayerRow]) -> dict[str, Any]:
-    error = np.array([row.error_rel for row in rows])
-    naive = np.array([row.proportional_error_rel for row in rows])
+    error = np.array([row.error_rel for row in rows], np.float64)
+    naive = np.array([row.proportional_error_rel for row in rows], np.float64)
     z = np.array([(row.measured_j - row.expected_j) / row.u_j for row in rows if row.u_j > 0])
     return {
         "rows": len(rows),
@@ -267,6 +268,11 @@ def _figures(rows: Sequence[LayerRow]) -> dict[str, Any]:
         "proportional_rms_rel": float(np.sqrt(np.mean(naive**2))),
         "proportional_median_abs_rel": float(np.median(np.abs(naive))),
     }
+
+
+def layers_json(exams: Sequence[LayerExam]) -> dict[str, Any] | None:
+    """For `exam --json`: the figures and every row; None where no run asked for layers."""
+    return {**layer_score(exams), "rows": [exam.to_json() for exam in exams]} if exams else None
 
 
 def layer_table(exams: Sequence[LayerExam]) -> str:

@@ -238,3 +238,37 @@ def test_stamps_of_instances_lie_where_the_kernels_ran(seed):
     assert workload(world, SPEC, three()).dynamic_w == pytest.approx(rig.workload.dynamic_w, rel=0.5)
     spread = np.std(seen_s[:, 0] / (end_ns - begin_ns))
     assert 0 < spread / np.mean(seen_s[:, 0] / (end_ns - begin_ns)) < 0.1  # instances differ
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_kernel_costs_what_leaves_the_supply_while_it_is_stamped(seed):
+    """The stamps, the power and the truth agree: on a fine grid, without a filter, kernel by kernel."""
+    world = draw(seed)
+    world = dataclasses.replace(
+        world,
+        supply=dataclasses.replace(world.supply, filter_tau_s=0.0, bypass_rel=0.0),
+        board=dataclasses.replace(world.board, kernel_stamp_s=0.0),
+        load=dataclasses.replace(world.load, late_end_s=0.0),
+    )
+    clock = VirtualClock()
+    rig = Rig(world, now_ns=clock.now_ns(), grid_ns=2_000)
+    spec = exam_spec(1)
+    spec = dataclasses.replace(spec, protocol=dataclasses.replace(spec.protocol, layers="instances"))
+    board = VirtualBoard(rig, clock=clock, kernels=dataclasses.replace(three(), time_s=0.004))
+    agent = board.start_agent(spec, 0)
+    tap = rig.tap(clock.now_ns())
+    agent.load(spec, 0)
+    line = agent.perform((Step("infer", Phase.MEASURED, count=60),), 0, seed=1)
+    stamps = agent.layer_stamps()
+    begin_ns = board.host_ns(line.rows(Phase.MEASURED)[0])
+    host = (
+        begin_ns[:, None, None]
+        + np.stack([stamps.begin_ns, stamps.end_ns], 2)
+        - line.rows(Phase.MEASURED)[0][:, None, None]
+    )
+    spent = np.diff(tap.energy_at(host.ravel().astype(np.float64) + rig.latency_ns))[0::2].reshape(60, 3)
+    rig.flush()
+    (layers,) = rig.truth.layers.truths()
+    rows, _ = layers.rows(begin_ns)
+    np.testing.assert_allclose(spent, layers.values[rows][:, :-1, 1], rtol=4e-3)
+    np.testing.assert_allclose(spent.mean(0), layers.mean(rows)["gross_j"][:-1], rtol=1e-3)
