@@ -122,7 +122,12 @@ class _Trace:
                 found[node.name] = ()
                 continue
             outputs = self._outputs(node)
-            nodes = self._between(outputs.values(), self._inputs(node))
+            read = self._inputs(node)
+            if all(name in self.producer or name in self.consumers for name in read):
+                nodes = self._between(outputs.values(), read)
+            else:  # where it begins is unknown: what it writes is all that is sure
+                ends = [self.producer[name] for name in outputs.values()]
+                nodes = {end.name for end in ends if end.op not in VANISHING}
             self.is_source.update(outputs)
             self.boundaries.update(outputs.values())
             found[node.name] = tuple(sorted(nodes, key=self.order.__getitem__))
