@@ -208,7 +208,7 @@ class _Solver:
 
     @property
     def _told(self) -> Told:
-        return Told.of(self.documents)
+        return Told.of(self.documents, self.job.binding.name)
 
     def _searched_lag(self) -> Lag:
         usable = self.channel.rows >= 2 and len(self.channel.curve.edge_ns) > 2

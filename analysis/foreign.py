@@ -30,7 +30,8 @@ class Told:
     """What the importer said about its data.
 
     `unit`: of what the energies are ("inference", or "marked window" where nobody knows how many inferences it holds);
-    `by_time`: only the edges of windows are stamps; `flags`: of the importer.
+    `by_time`: only the edges of windows are stamps; `flags`: of the importer,
+    about all meters or this one.
     """
 
     unit: str = "inference"
@@ -38,13 +39,12 @@ class Told:
     flags: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, documents: Mapping[str, Any]) -> Told:
+    def of(cls, documents: Mapping[str, Any], meter: str) -> Told:
         said = documents.get(DOCUMENT)
         if not isinstance(said, Mapping):
             return cls()
-        return cls(
-            str(said.get("unit", "inference")), said.get("stamps") == "window edges", tuple(said.get("flags", ()))
-        )
+        flags = (*said.get("flags", ()), *said.get("meter_flags", {}).get(meter, ()))
+        return cls(str(said.get("unit", "inference")), said.get("stamps") == "window edges", flags)
 
 
 def declared_lag(protocol: ProtocolSpec, channel: ChannelCurve, timeline: Timeline, to_board: ClockMap) -> Lag | None:

@@ -191,7 +191,8 @@ def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None
     if not solution.standby.brackets and solution.gross_j - dynamic.half_j <= 0:
         return Problem(
             InvalidReason.BELOW_RESOLUTION,
-            f"gross energy of {solution.gross_j:.3g} J with a 95 % half width of {dynamic.half_j:.3g} J includes 0",
+            f"gross energy of {solution.gross_j:.3g} J with a 95 % half width of {dynamic.half_j:.3g} J includes 0: "
+            "power varies too much within what was marked",
         )
     if solution.dynamic_j - dynamic.half_j <= 0:
         return Problem(

@@ -134,3 +134,118 @@ def monsoon_csv(
     rest = None if idle is None else read_source(idle)
     run = build(read_source(file), times, given, inferences, rest, declared, align=align)
     import_run(run, root=root, as_json=as_json)
+
+
+@import_app.command("nvidia-smi")
+def nvidia_smi(
+    file: File,
+    marks: Annotated[str, typer.Option("--marks", help="Times of the load, T0,T1,..., or a file of them.")],
+    marks_unit: Annotated[
+        str, typer.Option("--marks-unit", help="`s` from the first row, `unix-s` or `unix-us`.")
+    ] = "s",
+    rule: Annotated[
+        str, typer.Option("--rule", help="How marks bound windows: `pairs`, `steps` (on, off, on, ...) or `span`.")
+    ] = "pairs",
+    field: Annotated[
+        str, typer.Option("--field", help="Which power field, such as power.draw.instant.")
+    ] = "power.draw",
+    kind: Annotated[
+        str, typer.Option("--kind", help="What a value is: unknown, point, mean, overlapping or part_time.")
+    ] = "unknown",
+    window: Annotated[float | None, typer.Option("--window", help="Averaging window of a value in seconds.")] = None,
+    utc_offset: Annotated[
+        float, typer.Option("--utc-offset", help="Hours that the file's local time is ahead of UTC.")
+    ] = 0.0,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="Which card, by index, bus id or uuid.")] = None,
+    pmd: Annotated[Path | None, typer.Option("--pmd", help="PMD-USB recording of the same card: PMD_data.bin.")] = None,
+    pmd_start: Annotated[
+        str | None, typer.Option("--pmd-start", help="PMD_start_ts.txt, or its number: microseconds since 1970.")
+    ] = None,
+    pmd_rails: Annotated[str, typer.Option("--pmd-rails", help="Channels that are the card; 3 is not.")] = "1,2,4",
+    inferences: Inferences = None,
+    name: Name = None,
+    board: Board = "foreign",
+    plane: Plane = None,
+    meter_model: Model = None,
+    gain_rel: Gain = None,
+    offset_w: Offset = None,
+    accuracy_source: Sheet = "",
+    origin: Origin = None,
+    marks_u: MarksU = None,
+    batch: Batch = 1,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """A CSV of nvidia-smi, alone or beside an external meter of the same card."""
+    from harness.cli.importing import import_run, smi_run
+    from harness.imports.meter import Declared
+    from harness.imports.nvidia_smi import SmiOptions
+
+    declared = Declared(name, board, plane, meter_model, gain_rel, offset_w, accuracy_source, origin, marks_u, batch)
+    options = SmiOptions(
+        field=field, kind=kind, window_s=window, utc_offset_h=utc_offset, gpu=gpu, marks_unit=marks_unit, rule=rule
+    )
+    run = smi_run(file, marks, inferences, options, declared, pmd=pmd, pmd_start=pmd_start, rails=pmd_rails.split(","))
+    import_run(run, root=root, as_json=as_json)
+
+
+@import_app.command("csv")
+def csv_table(
+    file: File,
+    time: Annotated[str, typer.Option("--time", help="Column of times, COL:unit (s, ms, us, ns, min, h).")],
+    marks: Annotated[str, typer.Option("--marks", help="Begin and end of every window in seconds, or a file of them.")],
+    power: Annotated[str | None, typer.Option("--power", help="Column of power, COL:unit (W, mW, uW, kW).")] = None,
+    current: Annotated[str | None, typer.Option("--current", help="Column of current, COL:unit (A, mA, uA).")] = None,
+    voltage: Annotated[str | None, typer.Option("--voltage", help="Column of voltage, COL:unit (V, mV).")] = None,
+    volts: Annotated[float | None, typer.Option("--volts", help="Voltage, where it is no column.")] = None,
+    energy: Annotated[
+        str | None, typer.Option("--energy", help="Column of an energy counter, COL:unit (J, mJ, uJ, Wh, ...).")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="What a reading is: mean, point, counter, overlapping or filtered.")
+    ] = None,
+    window: Annotated[float | None, typer.Option("--window", help="Averaging window of a reading in seconds.")] = None,
+    delimiter: Annotated[str, typer.Option("--delimiter", help="What is between columns.")] = ",",
+    standby: Annotated[
+        str | None, typer.Option("--standby", help="Idle brackets in seconds, T0,T1[,T2,T3]: energy above them.")
+    ] = None,
+    rule: Annotated[
+        str, typer.Option("--rule", help="How marks bound windows: `pairs`, `steps` (on, off, on, ...) or `span`.")
+    ] = "pairs",
+    align: Annotated[
+        str,
+        typer.Option("--align", help="`declared`: marks are on the file's time axis; `search` the lag of the power."),
+    ] = "declared",
+    inferences: Inferences = None,
+    name: Name = None,
+    board: Board = "foreign",
+    plane: Plane = None,
+    meter_model: Model = None,
+    gain_rel: Gain = None,
+    offset_w: Offset = None,
+    accuracy_source: Sheet = "",
+    origin: Origin = None,
+    marks_u: MarksU = None,
+    batch: Batch = 1,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Any CSV of readings, by a map of its columns; units are stated, never guessed."""
+    from harness.cli.importing import import_run
+    from harness.imports.marks import marks_of, pairs_of
+    from harness.imports.meter import Declared
+    from harness.imports.source import read_source
+    from harness.imports.table import ColumnMap, build
+
+    declared = Declared(name, board, plane, meter_model, gain_rel, offset_w, accuracy_source, origin, marks_u, batch)
+    columns = ColumnMap(
+        time=time, power=power, current=current, voltage=voltage, energy=energy, volts=volts, kind=kind,
+        window_s=window, delimiter=delimiter,
+    )  # fmt: skip
+    given, marks_source = marks_of(marks)
+    idle = [] if standby is None else pairs_of(marks_of(standby)[0])
+    run = build(
+        read_source(file), columns, given, inferences, idle, declared,
+        rule=rule, align=align, others=[] if marks_source is None else [marks_source],
+    )  # fmt: skip
+    import_run(run, root=root, as_json=as_json)

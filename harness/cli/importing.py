@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,11 @@ from harness.cli.format import engineering, headline
 from harness.cli.results import console, print_json, stored_result
 from harness.core.errors import SpecError
 from harness.core.timeline import Phase
+from harness.imports import nvidia_smi, pmd_usb
 from harness.imports.foreign import ForeignRun, write_once
+from harness.imports.marks import marks_of
+from harness.imports.meter import Declared
+from harness.imports.nvidia_smi import SmiOptions
 from harness.imports.ptdaemon import PowerRun
 from harness.imports.source import Source, read_source
 from harness.store.run_reader import RunReader
@@ -35,7 +41,8 @@ def import_run(run: ForeignRun, *, root: Path | None, as_json: bool) -> Path:
         energies = ", ".join(
             f"{name} {engineering(e, 'J', digits=6)}" for name, e in window["energy_by_channel_j"].items()
         )
-        out.print(f"  {window['t0_s']:.6f} s to {window['t1_s']:.6f} s: {energies}", highlight=False)
+        hole = f" ({window['coverage']:.1%} covered)" if (window["coverage"] or 0.0) < 0.999 else ""
+        out.print(f"  {window['t0_s']:.6f} s to {window['t1_s']:.6f} s: {energies}{hole}", highlight=False)
     if len(document["windows"]) > 20:
         out.print(f"  ... {len(document['windows']) - 20} more windows (--json prints all)")
     for one in result["meters"]:
@@ -68,12 +75,20 @@ def document_of(path: Path, *, new: bool) -> dict[str, Any]:
 def window_energies(reader: RunReader) -> list[dict[str, Any]]:
     """Energy of every marked window, read off the same energy curve that the analysis uses.
 
-    `energy_j` is that of the primary meter's declared total; None where readings do not cover the window.
+    `energy_j` is that of the primary meter's declared total, in the part of the window that readings cover; None where
+    they cover none of it. `coverage`: that part (0..1), of the rail that is covered least.
     """
     timeline = reader.timeline()
     spans = timeline.spans_of(Phase.MEASURED)
     rows: list[dict[str, Any]] = [
-        {"t0_s": s.begin_ns / 1e9, "t1_s": s.end_ns / 1e9, "energy_j": None, "energy_by_channel_j": {}} for s in spans
+        {
+            "t0_s": s.begin_ns / 1e9,
+            "t1_s": s.end_ns / 1e9,
+            "energy_j": None,
+            "coverage": None,
+            "energy_by_channel_j": {},
+        }
+        for s in spans
     ]
     for index, binding in enumerate(m for m in reader.spec.meters if m.name in reader.meters()):
         trace = reader.trace(binding.name)
@@ -84,7 +99,11 @@ def window_energies(reader: RunReader) -> list[dict[str, Any]]:
             curve = build_curve(trace, channel.name, to_board).curve
             for k, span in enumerate(spans):
                 energy = float(curve.energy_between(span.begin_ns, span.end_ns))
-                known = curve.covered_between(span.begin_ns, span.end_ns) > 0
+                covered = curve.coverage(span.begin_ns, span.end_ns)
+                known = covered > 0
+                if index == 0:
+                    least = rows[k]["coverage"]
+                    rows[k]["coverage"] = covered if least is None else min(least, covered)
                 rows[k]["energy_by_channel_j"][f"{binding.name}.{channel.name}"] = energy if known else None
                 if rails.get(channel.name) in binding.total_rails:
                     total = sums[k]
@@ -117,3 +136,29 @@ def beside(folder: Path, name: str) -> Source | None:
         if path.exists():
             return read_source(path)
     return None
+
+
+def smi_run(
+    file: Path, marks: str, inferences: str | None, options: SmiOptions, declared: Declared,
+    *, pmd: Path | None, pmd_start: str | None, rails: Sequence[str],
+) -> ForeignRun:  # fmt: skip
+    """An nvidia-smi CSV with the PMD-USB recording beside it, if there is one, as a second meter."""
+    given, marks_source = marks_of(marks)
+    others = [] if marks_source is None else [marks_source]
+    log = read_source(file)
+    if pmd is None:
+        return nvidia_smi.build(log, given, inferences, options, declared, others=others)
+    if pmd_start is None:
+        raise SpecError("--pmd without --pmd-start", hint="give PMD_start_ts.txt, or microseconds since 1970")
+    stamp = read_source(Path(pmd_start)) if Path(pmd_start).is_file() else None
+    begin = pmd_usb.start_ns(pmd_start, stamp)
+    recording = read_source(pmd)
+    origin = begin - pmd_usb.EARLY_NS
+    meter, notes = pmd_usb.pmd_meter(recording, begin, origin, rails)
+    more = [*others, recording, *([stamp] if stamp else [])]
+    run = nvidia_smi.build(
+        log, given, inferences, options, declared, others=more, second=[meter], second_origin_ns=origin
+    )
+    told = dict(run.documents["import"])
+    told["notes"] = [*told["notes"], *notes]
+    return replace(run, documents={**run.documents, "import": told})
