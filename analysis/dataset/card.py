@@ -37,7 +37,7 @@ def card_of(runs: Sequence[Measured], layers: pa.Table, networks: pa.Table, allo
 def _head(layers: Rows, networks: Rows) -> str:
     kinds = {row["simulated"] for row in networks}
     said = {frozenset({True}): "All of it is **simulated**: no device was measured.",
-            frozenset({False}): "All of it was measured on devices."}  # fmt: skip
+            frozenset({False}): "All of it was measured, not simulated."}  # fmt: skip
     kind = said.get(frozenset(kinds), "It mixes **simulated and measured** rows; the column `simulated` says which.")
     return (
         "# Energy of neural networks and their layers\n\n"
@@ -63,6 +63,8 @@ def _measured(networks: Rows) -> str:
     keys = ("board", "cpu_model", "meter", "meter_driver", "plane")
     rows = Counter((*(str(row[k] or "not known") for k in keys), _accuracy(row)) for row in networks)
     lines += [f"| {' | '.join(key)} | {count} |" for key, count in sorted(rows.items())]
+    origins = _counted(row["origin"] for row in networks if row["origin"])
+    lines += ["", *(f"- imported from {origin} ({count} networks)" for origin, count in origins)] if origins else []
     lines += ["", "| model | batch | axes | networks |", "|---|---|---|---|"]
     models = Counter((row["model"], row["batch"], row["axes"] or "") for row in networks)
     lines += [f"| {model} | {batch} | {axes} | {count} |" for (model, batch, axes), count in sorted(models.items())]
@@ -184,7 +186,10 @@ def _range(rows: Rows, name: str, unit: str) -> str:
 
 
 def _relative(rows: Rows) -> str:
-    known = [row["u_j"] / abs(row["energy_j"]) for row in rows if row["energy_j"] and row["u_j"] is not None]
+    pairs = [(row["energy_j"], row["u_j"]) for row in rows]
+    pairs = [(row.get("gross_energy_j"), row.get("gross_u_j")) if e is None else (e, u)
+             for (e, u), row in zip(pairs, rows, strict=True)]  # fmt: skip
+    known = [u / abs(e) for e, u in pairs if e and u is not None]
     return f"{100 * float(np.median(known)):.2g} % ({100 * max(known):.2g} %)" if known else "not known"
 
 

@@ -23,6 +23,11 @@ def _layers(run: Measured) -> str:
     return "instances" if run.spec.protocol.layers == "instances" else "profile or off"
 
 
+def _setting(run: Measured, name: str) -> str:
+    found = run.setting(name)
+    return "not known" if found is None else str(found)
+
+
 def _version(run: Measured) -> str:
     return str(run.runtime.get("version") or run.spec.runtime.version or "not known")
 
@@ -34,9 +39,9 @@ MATTERS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "runtime": ("another runtime runs other kernels", lambda r: r.spec.runtime.name),
     "runtime_version": ("so does another version", _version),
     "providers": ("so does another execution provider", lambda r: ", ".join(r.runtime.get("providers") or []) or "-"),
-    "threads": ("cores that are awake draw power", lambda r: str(r.spec.runtime.threads)),
-    "spinning": ("workers that spin draw power in gaps", lambda r: r.spec.runtime.spinning),
-    "optimisation": ("other graphs are executed", lambda r: r.spec.runtime.optimisation),
+    "threads": ("cores that are awake draw power", lambda r: _setting(r, "threads")),
+    "spinning": ("workers that spin draw power in gaps", lambda r: _setting(r, "spinning")),
+    "optimisation": ("other graphs are executed", lambda r: _setting(r, "optimisation")),
     "governor": ("clocks and voltages", lambda r: r.governor or "not known"),
     "layers": ("with `instances` the profiler's cost is part of the figure", _layers),
 }

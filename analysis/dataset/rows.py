@@ -135,11 +135,11 @@ def _shared(run: Measured) -> Row:
         "protocol_profile": protocol.profile,
         "gap": protocol.gap,
         "gap_max_s": protocol.gap_max_s if protocol.gap == "dithered" else None,
-        "standby_s": protocol.standby_s,
+        "standby_s": None if protocol.measurand == "gross" else protocol.standby_s,
         "layers_mode": protocol.layers,
         "profiler_cost_rel": _number(run.profiler_cost_rel),
         "board": spec.board.name,
-        "transport": spec.board.transport,
+        "transport": None if run.imported else spec.board.transport,
         "cpu_model": run.board("before").get("cpu_model"),
         "machine": run.board("before").get("machine"),
         "governor": run.governor,
@@ -149,13 +149,14 @@ def _shared(run: Measured) -> Row:
         "runtime": spec.runtime.name,
         "runtime_version": run.runtime.get("version") or spec.runtime.version,
         "providers": list(run.runtime.get("providers") or []),
-        "threads": spec.runtime.threads,
-        "spinning": spec.runtime.spinning,
-        "optimisation": spec.runtime.optimisation,
-        "measured_unix_s": reader.manifest.get("begun_unix_s"),
+        **{name: run.setting(name) for name in ("threads", "spinning", "optimisation")},
+        "origin": dict(spec.tags).get("origin") if run.imported else None,
+        "measured_unix_s": None if run.imported else reader.manifest.get("begun_unix_s"),
         "manifest_sha256": reader.manifest_sha256,
         "graph_sha256": run.graph_sha256,
-        "measured_by": reader.manifest.get("provenance", {}).get("packages", {}).get("joulebench"),
+        "measured_by": None
+        if run.imported
+        else reader.manifest.get("provenance", {}).get("packages", {}).get("joulebench"),
         "analysed_by": _version(),
     }
 

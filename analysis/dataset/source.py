@@ -51,6 +51,16 @@ class Measured:
         return next(m for m in self.spec.meters if m.name == self.result["meter"])
 
     @property
+    def imported(self) -> bool:
+        """Did others measure it? Then what its spec says of runtime and board are defaults, not facts."""
+        return self.spec.model.source.startswith("import:")
+
+    def setting(self, name: str) -> Any:
+        """threads, spinning or optimisation of the runtime; None where nobody set it."""
+        unset = self.imported or (self.spec.runtime.name == "command" and name != "threads")
+        return None if unset else getattr(self.spec.runtime, name)
+
+    @property
     def runtime(self) -> Mapping[str, Any]:
         return _mapping(self.documents.get("runtime"))
 

@@ -67,8 +67,10 @@ def _evaluated(model: Any, values: Values) -> Values:
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx") or len(node.output) != 1 or node.output[0] in values:
             continue
-        if node.op_type == "Shape" and node.input[0] in shapes and not node.attribute:
-            found[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            part = {a.name: a.i for a in node.attribute}
+            shape = shapes[node.input[0]][part.get("start", 0) : part.get("end")]
+            found[node.output[0]] = np.array(shape, np.int64)
         elif node.op_type in FOLDED and all(i in values or not i for i in node.input):
             with contextlib.suppress(Exception):  # a node that cannot be evaluated stays a node
                 run = ReferenceEvaluator(node, opsets=opsets)

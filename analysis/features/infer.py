@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from analysis.features.folding import infer_with_folding
 
 SMALL_ELEMENTS = 1024  # of a constant whose values a shape may depend on
@@ -60,7 +62,7 @@ def inferred(model: Any, axes: Mapping[str, int]) -> tuple[Types, set[str]]:
     for value in light.graph.output:
         value.type.tensor_type.ClearField("shape")
     for node in light.graph.node:
-        _stand_in(node)
+        _stand_in(node, light.graph)
     light = infer_with_folding(light)
     for value in (*light.graph.input, *light.graph.value_info, *light.graph.output):
         _learn(types, value)
@@ -108,8 +110,15 @@ def _constants_of(graph: Any, constants: set[str]) -> None:
             constants.update(o for o in node.output if o)
 
 
-def _stand_in(node: Any) -> None:
-    if node.domain in ("", "ai.onnx") or node.op_type not in STAND_INS:
+def _stand_in(node: Any, graph: Any) -> None:
+    if node.domain in ("", "ai.onnx"):
+        return
+    if node.op_type == "ReorderOutput":
+        _cut_channels(node, graph)
+    if node.op_type == "FusedMatMul" and not any(a.i for a in node.attribute if a.name.startswith("trans")):
+        node.op_type, node.domain = "MatMul", ""
+        del node.attribute[:]
+    if node.op_type not in STAND_INS or node.domain in ("", "ai.onnx"):
         return
     op, inputs, attributes = STAND_INS[node.op_type]
     node.op_type, node.domain = op, ""
@@ -118,6 +127,22 @@ def _stand_in(node: Any) -> None:
     kept = [_copy(a) for a in node.attribute if attributes is None and a.name not in NOT_ONNX]
     del node.attribute[:]
     node.attribute.extend(kept)
+
+
+def _cut_channels(node: Any, graph: Any) -> None:
+    """A ReorderOutput leaves out the channels that were padded: a Slice of axis 1."""
+    from onnx import numpy_helper
+
+    given = {a.name: a.i for a in node.attribute}
+    if given.get("channels_last", 0) or not given.get("channels", 0):
+        return
+    bounds = {"starts": 0, "ends": given["channels"], "axes": 1}
+    names = [f"{node.output[0]}/{name}" for name in bounds]
+    for name, value in zip(names, bounds.values(), strict=True):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    node.op_type, node.domain = "Slice", ""
+    node.input.extend(names)
+    del node.attribute[:]
 
 
 def _learn(types: Types, value: Any) -> None:

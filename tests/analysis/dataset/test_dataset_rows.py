@@ -13,6 +13,7 @@ from analysis.dataset.build import build_dataset
 from analysis.dataset.read import read_table
 from harness.core.errors import SpecError
 from harness.core.result import Status
+from harness.core.spec import ModelSpec
 
 MakeRun = Callable[..., Path]
 NOTHING: dict[str, Any] = dict.fromkeys(
@@ -145,3 +146,17 @@ def test_the_parquet_says_units_and_version(make_run: MakeRun, tmp_path: Path) -
     assert table.schema.field("energy_j").metadata[b"unit"] == b"J"
     assert b"above standby" in table.schema.field("energy_j").metadata[b"description"]
     assert b'"schema_version": 1' in table.schema.metadata[b"joulebench_dataset"]
+
+
+def test_of_an_imported_measurement_only_what_is_known_is_said(make_run: MakeRun, tmp_path: Path) -> None:
+    """Its spec has defaults (one thread, local) that nobody measured, and the day of the import."""
+    run = make_run(
+        protocol={"measurand": "gross", "layers": "off"}, profiled=False, result=GROSS, tags=(("origin", "a paper"),),
+        model=ModelSpec("net", "import:csv", "cd" * 32, 1), runtime={"name": "foreign"},
+    )  # fmt: skip
+    _, networks = built(tmp_path, run)
+    row = networks.iloc[0]
+    for column in ("threads", "spinning", "optimisation", "transport", "standby_s", "measured_unix_s", "measured_by"):
+        assert pd.isna(row[column]), column
+    assert row.origin == "a paper"
+    assert "imported from a paper" in (tmp_path / "out/README.md").read_text("utf-8")

@@ -150,3 +150,30 @@ def one_node(op: str) -> Any:
         [helper.make_node(op, ["x"], ["y"], "n")], "g", [value("x", 1, [3])], [value("y", 1, [3])]
     )
     return helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]).SerializeToString()
+
+
+@pytest.mark.parametrize("level", ["EXTENDED", "ALL"])
+def test_padded_channels_of_a_blocked_graph_are_cut_off_where_it_says_so(
+    level: str, features: SimpleNamespace, tmp_path: Path
+) -> None:
+    """30 channels become 32 in a blocked kernel; a ReorderOutput leaves 2 out for the dense layer behind."""
+    rng = np.random.default_rng(1)
+    kept = {"w": (30, 3, 3, 3), "v": (30 * 36, 5)}
+    weights = [onnx.numpy_helper.from_array(rng.standard_normal(s).astype(np.float32), n) for n, s in kept.items()]
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], "conv"),
+        helper.make_node("MaxPool", ["y"], ["p"], "pool", kernel_shape=[1, 1]),
+        helper.make_node("Flatten", ["p"], ["f"], "flat"),
+        helper.make_node("MatMul", ["f", "v"], ["z"], "dense"),
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", 1, [1, 3, 8, 8])], [value("z", 1, None)], weights)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    feeds = {"x": np.zeros((1, 3, 8, 8), np.float32)}
+    executed, kernels = features.optimised(data, tmp_path, level, feeds)
+    found = features_of_kernels(kernels, executed, {}, 1)
+    channels = next(layer.out_channels for layer in found if layer.op_class is OpClass.CONVOLUTION)
+    assert channels in ((30,) if level == "EXTENDED" else (30, 32))
+    assert macs_of(found) == channels * 36 * 27 + 30 * 36 * 5
+    without = features_of_model(executed, {}, 1)
+    assert total(without).macs == total(found).macs
