@@ -7,12 +7,12 @@ a part of the readings; what is left of the error is a column in the final fit, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.attribute.layout import Layout
-from analysis.attribute.normal import Alignment, Stretch, accumulate
+from analysis.attribute.normal import COURSES, Alignment, Stretch, accumulate
 from analysis.attribute.solve import Known, fitted
 from analysis.attribute.supply import SupplyFilter
 from harness.core.clock import FloatArray
@@ -20,11 +20,14 @@ from harness.core.clock import FloatArray
 U_SHIFT_NS = 60_000.0  # how far the edges' fit of a start may be off, at least
 U_DRIFT_NS = 20_000.0  # over one start: rates are good to some ppm
 U_Q = 0.6
+U_COURSE = 0.2  # relative change of power within kernels
 TAUS_NS = (0.0, 40e3, 90e3, 180e3, 350e3, 700e3, 1.4e6, 2.8e6, 5e6)
 QS = (0.5, 1.5)
-STEPS = 10
-STEP_TAU = 0.5
-REACH = 3.0  # trials of the shift, to either side, in U_SHIFT_NS
+STEPS = 20
+STEP_TAU, STEP_Q = 0.5, 0.5  # a step at most: of tau's own size, and of Q
+ENOUGH = 1e-5  # relative gain of a step
+TRIALS = 16  # of the shift, about
+REACH = 2.5  # trials of the shift, to either side, in U_SHIFT_NS
 
 
 @dataclass(frozen=True)
@@ -35,41 +38,72 @@ class Beforehand:
     weight: FloatArray
     u_shift_ns: float
     tau_max_ns: float
+    standby_w: float = 0.0
 
     def of_powers(self) -> Known:
         return Known(self.power_w, self.weight)
 
+    def with_course(self) -> Known:
+        """With the columns of the course within kernels: no course is expected, give or take U_COURSE."""
+        return _joined(Known(self.power_w, self.weight), np.zeros(COURSES), np.full(COURSES, U_COURSE))
+
     def with_alignment(self, alignment: Alignment) -> Known:
-        """Columns of the alignment are changes from `alignment`; they are expected to lead back to the edges' own."""
+        """Columns of the alignment too: changes from `alignment`, expected to lead back to the edges' own."""
         k = len(alignment.shift_ns)
         value = np.r_[-alignment.shift_ns, -alignment.drift_ns, 0.0, 0.8 - alignment.supply.q]
         u = np.r_[np.full(k, self.u_shift_ns), np.full(k, U_DRIFT_NS), max(self.tau_max_ns, 2e5), U_Q]
-        c = len(self.power_w)
-        weight = np.zeros((c + len(u), c + len(u)))
-        weight[:c, :c] = self.weight
-        weight[range(c, c + len(u)), range(c, c + len(u))] = 1 / u**2
-        return Known(np.r_[self.power_w, value], weight)
+        return _joined(self.with_course(), value, u)
+
+
+def _joined(known: Known, value: FloatArray, u: FloatArray) -> Known:
+    c, more = len(known.value), len(value)
+    weight = np.zeros((c + more, c + more))
+    weight[:c, :c] = known.weight
+    weight[range(c, c + more), range(c, c + more)] = 1 / u**2
+    return Known(np.r_[known.value, value], weight)
 
 
 def find_alignment(
     few: Sequence[Stretch], more: Sequence[Stretch], layout: Layout, starts: int, known: Beforehand
 ) -> tuple[Alignment, FloatArray, dict[str, float]]:
     """(alignment, powers (C,), what was found on the way) from some stretches of all starts."""
-    zero = np.zeros(starts)
     variance = _spread(few) * 0.01
-    best: tuple[float, Alignment] | None = None
+    reach = REACH * known.u_shift_ns
+    step = max(min(known.u_shift_ns / 1.5, 120e3), 2 * reach / TRIALS)
+    trials: list[tuple[float, Alignment]] = []
+    own = [[s for s in few if s.start == start] for start in range(starts)]
+
+    def nearest(start: int, supply: SupplyFilter) -> tuple[float, float]:
+        shifts = np.arange(-reach - min(supply.delay_ns, 3e5), reach + 1, step)
+        costs = [_cost(own[start], layout, supply, shift, starts, known, variance) for shift in shifts]
+        return min(costs), float(shifts[int(np.argmin(costs))])
+
+    shown = next((s for s in range(starts) if own[s]), 0)  # one start shows the filter, all have it
     for tau in (t for t in TAUS_NS if t <= known.tau_max_ns):
         for q in QS if tau > 0 else QS[:1]:
-            supply = SupplyFilter(tau, q)
-            reach = REACH * known.u_shift_ns
-            for shift in np.arange(-reach - min(supply.delay_ns, 1e6), 0.6 * reach + 1, known.u_shift_ns / 1.5):
-                trial = Alignment(zero + shift, zero, supply)
-                blocks = accumulate(few, layout, trial, None)
-                _, cost = fitted(blocks, known.of_powers(), variance)
-                if best is None or cost < best[0]:
-                    best = (cost, trial)
-    assert best is not None
-    return _refined(more, layout, best[1], known)
+            cost, shift = nearest(shown, SupplyFilter(tau, q))
+            trials.append((cost, Alignment(np.full(starts, shift), np.zeros(starts), SupplyFilter(tau, q))))
+    trials.sort(key=lambda t: t[0])
+    best = trials[0][1]
+    far = [t for _, t in trials[1:] if not 0.6 < (t.supply.tau_ns + 5e4) / (best.supply.tau_ns + 5e4) < 1.7]
+    each = [
+        replace(t, shift_ns=np.array([nearest(start, t.supply)[1] for start in range(starts)]))
+        for t in (best, *far[:1])
+    ]
+    found = [_refined(more, layout, trial, known) for trial in each]
+    return min(found, key=lambda f: f[2]["rms_w"])
+
+
+def _cost(
+    own: Sequence[Stretch], layout: Layout, supply: SupplyFilter, shift: float, starts: int, known: Beforehand,
+    variance: float,
+) -> float:  # fmt: skip
+    """Misfit of one start's stretches at a trial of filter and shift; a shift far from the edges' costs as well."""
+    if not own:
+        return 0.0
+    trial = Alignment(np.full(starts, shift), np.zeros(starts), supply)
+    _, cost = fitted(accumulate(own, layout, trial), known.of_powers(), variance)
+    return cost + variance * (shift / known.u_shift_ns) ** 2
 
 
 def _spread(parts: Sequence[Stretch]) -> float:
@@ -82,20 +116,27 @@ def _refined(
     c = layout.columns
     readings = sum(int(p.use.sum()) for p in parts)
     variance = _spread(parts) * 0.01
-    power, cost = fitted(accumulate(parts, layout, alignment, None), known.of_powers(), variance)
+    power, _ = fitted(accumulate(parts, layout, alignment), known.of_powers(), variance)
+
+    def tried(trial: Alignment) -> tuple[FloatArray, float]:
+        blocks = accumulate(parts, layout, trial, power, standby_w=known.standby_w)
+        x, cost = fitted(blocks, known.with_course(), variance)
+        off = np.r_[trial.shift_ns / known.u_shift_ns, trial.drift_ns / U_DRIFT_NS, (trial.supply.q - 0.8) / U_Q]
+        return x[:c], cost + variance * float(off @ off)
+
+    power, cost = tried(alignment)
     steps, scale = 0, 1.0
     for _ in range(STEPS):
         variance = max(cost / readings, 1e-12)
-        blocks = accumulate(parts, layout, alignment, power)
+        blocks = accumulate(parts, layout, alignment, power, standby_w=known.standby_w, slopes="alignment")
         x, _ = fitted(blocks, known.with_alignment(alignment), variance)
-        by = _bounded(x[c:], alignment, known) * scale
-        trial = alignment.moved(by)
+        trial = alignment.moved(_bounded(x[c + COURSES :], alignment, known) * scale)
         steps += 1
-        trial_power, trial_cost = fitted(accumulate(parts, layout, trial, None), known.of_powers(), variance)
+        trial_power, trial_cost = tried(trial)
         if trial_cost < cost * (1 + 1e-6):
             gained = (cost - trial_cost) / max(cost, 1e-300)
             alignment, power, cost, scale = trial, trial_power, trial_cost, min(1.0, 2 * scale)
-            if gained < 1e-5:
+            if gained < ENOUGH:
                 break
         else:
             scale *= 0.35
@@ -106,10 +147,8 @@ def _refined(
 
 
 def _bounded(by: FloatArray, alignment: Alignment, known: Beforehand) -> FloatArray:
-    by = by.copy()
-    far = known.u_shift_ns
-    by[:-2] = np.clip(by[:-2], -far, far)
+    """The step, shortened as a whole where one of its parts would leave the neighbourhood that slopes speak of."""
     tau = alignment.supply.tau_ns
-    by[-2] = np.clip(by[-2], -STEP_TAU * tau, STEP_TAU * tau + 30e3)
-    by[-1] = np.clip(by[-1], -0.3, 0.3)
-    return by
+    limit = np.full(len(by), max(2 * known.u_shift_ns, 0.3 * tau))
+    limit[-2], limit[-1] = STEP_TAU * tau + 50e3, STEP_Q
+    return by * min(1.0, float(np.min(limit / np.maximum(np.abs(by), 1e-300))))

@@ -24,7 +24,7 @@ from analysis.attribute.layout import (
     simultaneous,
 )
 from analysis.attribute.marker import MarkerLag, marker_lag
-from analysis.attribute.normal import Alignment, BlockSums, accumulate, stretches
+from analysis.attribute.normal import COURSES, Alignment, BlockSums, accumulate, stretches
 from analysis.attribute.solve import Powers, solve_powers
 from analysis.curve import ChannelCurve
 from analysis.lag import Lag
@@ -35,13 +35,14 @@ from harness.core.result import BudgetPart, EnergyResult, LayerEnergy, LayerRepo
 from harness.core.timeline import Timeline
 from harness.core.trace import ReadingKind
 
-ONSET_CUTS_NS = (120e3, 400e3, 1.2e6, 4e6, 12e6)
+ONSET_CUTS_NS = (30e3, 60e3, 100e3, 160e3, 250e3, 400e3, 700e3, 1.4e6, 4e6, 12e6)
 OUTSIDE = "(outside kernels)"
-FEW, MORE = 700, 1600  # readings per start in the search and in its refinement, at least
+FEW, MORE = 500, 1600  # readings per start in the search and in its refinement, at least
 WIND_UP_NS = 400e6
 BY_TIME = ("standby", "standby drift", "meter offset")  # parts of the budget that go with a layer's time
-BY_BLOCKS = ("repeatability", "meter noise", "gap power")  # parts that the layers' own scatter and columns hold
-RESOLVED = 4.0  # periods: a kernel longer than this is cut in two to see what that changes
+BY_COLUMNS = ("gap power",)  # a part that has columns of its own
+ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are not made
+RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
 LOWEST_PERIODS = 3.0  # an inference shorter than this many readings is not looked into
 
 
@@ -142,7 +143,7 @@ class _Attribution:
         rows = [self._row(group, terms, fit) for group in groups]
         if fit.duration_s[kernels] > 0:
             rows.append(self._row((kernels,), terms, fit))
-        details = self._details(fit, alignment, found, excess, finer, other is not None)
+        details = self._details(fit, alignment, found, excess, finer)
         details["split_half"] = split_half(fit.blocks, self._known(fit.layout, alignment), fit.to_rows, terms, groups)
         return close(tuple(rows), self.solution, self._gap_u(), _kept(layout), details)
 
@@ -152,7 +153,7 @@ class _Attribution:
         """(layout, the other reading of the profiler's cost if it has one, that cost in ns)."""
         period = float(self.channel.reading.period_ns)
         stamps, profile = self.recorded.stamps, self.recorded.profile
-        least = max(0.3 * period, 60e3)
+        least = max(ONSET_LEAST * period, 10e3)
         if stamps is not None:
             if simultaneous(stamps.begin_ns, stamps.end_ns) > OVERLAP:
                 raise ValueError("kernels run at the same time, and have no power of their own")
@@ -174,7 +175,7 @@ class _Attribution:
         sd = max(active - s.standby_w, 0.05 * abs(active), 1e-9)
         gaps = np.concatenate([w.window.gaps_ns for w in s.starts])
         gap_s = float(gaps.sum()) * 1e-9 / s.n
-        first = layout.outside + 1
+        first = layout.gap
         value = np.full(layout.columns, active)
         value[first:] = s.gap_gross_j / gap_s if gap_s > 0 else s.gap.level_w
         weight = np.diag(np.full(layout.columns, 1 / sd**2))
@@ -187,7 +188,7 @@ class _Attribution:
             weight = weight + g[:, None] * g[None, :] / u**2
         tau = self.lag.tau_ns
         tau_max = 5e6 if tau is None else float(np.clip(1.5 * tau, 100e3, 5e6))
-        return Beforehand(value, weight, self.lag.u_ns, tau_max)
+        return Beforehand(value, weight, self.lag.u_ns, tau_max, s.standby_w)
 
     def _known(self, layout: Layout, alignment: Alignment) -> Any:
         return self._beforehand(layout).with_alignment(alignment)
@@ -209,7 +210,7 @@ class _Attribution:
 
     def _aligned(self, layout: Layout, known: Beforehand) -> tuple[Alignment, FloatArray, dict[str, float]]:
         per_inference = self.solution.busy_s / self.solution.n * 1e9 / self.channel.reading.period_ns
-        few_n = int(min(max(FEW, 3 * per_inference), 4000))
+        few_n = int(min(max(FEW, 3 * per_inference), 3000))
         more_n = int(min(max(MORE // 4, 3 * per_inference), 4000))
         wind_up = min(20 * known.tau_max_ns, 60e6)
         few = list(self._stretches(layout, wind_up, few_n, 1))
@@ -220,20 +221,22 @@ class _Attribution:
 
     def _fit(self, layout: Layout, alignment: Alignment, power_w: FloatArray) -> _Fit:
         wind_up = min(max(alignment.supply.memory_ns, 2.0 * self.channel.reading.period_ns), WIND_UP_NS)
-        blocks = accumulate(self._stretches(layout, wind_up), layout, alignment, power_w)
         known = self._known(layout, alignment)
+        blocks = accumulate(
+            self._stretches(layout, wind_up), layout, alignment, power_w, standby_w=self.solution.standby_w,
+            slopes="alignment",
+        )  # fmt: skip
         powers = solve_powers(blocks, known, free=len(known.value))
         mean_s = layout.mean_s()
-        kernel = np.r_[[p[0] for p in layout.parts], layout.kernels].astype(np.int64)
+        row = layout.row_of_column
         to_rows = np.zeros((layout.kernels + 1, len(known.value)))
-        to_rows[kernel, np.arange(len(kernel))] = mean_s[: len(kernel)]
+        to_rows[row, np.arange(len(row))] = mean_s[: len(row)]
         return _Fit(layout, powers, blocks, to_rows, to_rows @ powers.x, to_rows.sum(axis=1))
 
     def _refit(self, layout: Layout, alignment: Alignment, fit: _Fit) -> _Fit:
         """The same with another layout; powers of cut kernels are taken from the first fit for the slopes."""
         row_w = fit.gross_j / np.maximum(fit.duration_s, 1e-12)
-        power = np.r_[[row_w[p[0]] for p in layout.parts], row_w[-1], fit.powers.x[fit.layout.outside + 1 :][
-            : layout.gap_pieces]]  # fmt: skip
+        power = np.r_[row_w[layout.row_of_column], fit.powers.x[fit.layout.gap : fit.layout.columns]]
         return self._fit(layout, alignment, power)
 
     # --- uncertainty ---------------------------------------------------------------------------------
@@ -245,12 +248,12 @@ class _Attribution:
         common = np.zeros((rows, rows))
         terms: list[tuple[FloatArray, float]] = [(blocks, fit.powers.dof)]
         for part in self.budget:
-            if part.name in BY_BLOCKS or part.u_j <= 0:
+            if part.name in BY_COLUMNS or part.u_j <= 0:
                 continue
             along = fit.duration_s / total_s if part.name in BY_TIME else energy / total_j
             one = part.u_j**2 * along[:, None] * along[None, :]
-            if part.name == "process start":
-                terms.append((one, max(len(self.solution.starts) - 1.0, 1.0)))
+            if np.isfinite(part.dof):
+                terms.append((one, max(part.dof, 0.1)))
             else:
                 common += one
         for change in changes:
@@ -312,7 +315,7 @@ class _Attribution:
         )  # fmt: skip
 
     def _details(
-        self, fit: _Fit, alignment: Alignment, found: dict[str, float], excess: float, finer: _Fit, distorted: bool
+        self, fit: _Fit, alignment: Alignment, found: dict[str, float], excess: float, finer: _Fit
     ) -> dict[str, Any]:
         profile = self.recorded.profile
         cost = profile.cost_rel if profile is not None else float("nan")
@@ -326,6 +329,7 @@ class _Attribution:
             "clock_drift_s": {str(s): float(v) * 1e-9 for s, v in zip(starts, alignment.drift_ns, strict=True)},
             "supply_tau_s": alignment.supply.tau_ns * 1e-9,
             "supply_q": alignment.supply.q,
+            "course_within_kernels": [float(v) for v in fit.powers.x[fit.layout.columns :][:COURSES]],
             "search_steps": int(found["steps"]),
             "residual_w": fit.powers.noise_w,
             "noise_inflation": fit.powers.inflation,

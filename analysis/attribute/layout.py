@@ -8,6 +8,7 @@ the expected overlap, which least squares need for unbiased powers (regression c
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from harness.core.timeline import PHASE_CODE, Phase, Timeline
 
 BoolArray = npt.NDArray[np.bool_]
 PATTERNS = 5
+OUTSIDE = 3  # columns: before the first kernel, between kernels, after the last
 TYPICAL = (0.7, 1.3)  # an inference of another duration (times the median) does not have the profile's shares
 OVERLAP = 0.01  # kernels that run at once for more than this share of the time have no power of their own
 GAP_CUTS_NS = (150_000.0, 500_000.0, 2_000_000.0)  # power falls in a gap: its pieces are columns of their own
@@ -45,7 +47,7 @@ class Layout:
 
     `typical`: the measured ones whose readings count; `stamp`: row in `stamps` or -1, where the shares hold.
     `parts`: (kernel, from, to) of each column: kernels may be cut at fractions of their length. Columns are the parts,
-    then the time outside kernels, then the pieces of the gap.
+    then the time outside kernels (before the first, between them, after the last), then the pieces of the gap.
     """
 
     kernels: int
@@ -62,11 +64,22 @@ class Layout:
 
     @property
     def columns(self) -> int:
-        return len(self.parts) + 1 + self.gap_pieces
+        return len(self.parts) + OUTSIDE + self.gap_pieces
 
     @property
     def outside(self) -> int:
+        """First column of the time outside kernels."""
         return len(self.parts)
+
+    @property
+    def gap(self) -> int:
+        """First column of the gap."""
+        return len(self.parts) + OUTSIDE
+
+    @property
+    def row_of_column(self) -> Int64Array:
+        """Kernel of each column outside the gap; time outside kernels is a row of its own after the last."""
+        return np.array([p[0] for p in self.parts] + [self.kernels] * OUTSIDE, np.int64)
 
     def mean_s(self) -> FloatArray:
         """Mean time (s) of each column in one measured inference (gap columns: in the gap after it), (columns,)."""
@@ -74,6 +87,12 @@ class Layout:
         pieces = self.pieces(rows, 0, with_gap=True)
         total = np.bincount(pieces.column, pieces.weight * (pieces.end_ns - pieces.begin_ns), minlength=self.columns)
         return np.asarray(total * 1e-9 / len(rows), np.float64)
+
+    @property
+    def mean_kernel_s(self) -> FloatArray:
+        """Mean time (s) of each kernel by the shares, (L,)."""
+        mean_ns = float((self.end_ns - self.begin_ns)[self.measured].mean())
+        return np.asarray((self.shares.end - self.shares.begin).mean(axis=0) * mean_ns * 1e-9, np.float64)
 
     def between(self, begin_ns: float, end_ns: float) -> Int64Array:
         """Inferences that overlap a window or end just before it."""
@@ -111,7 +130,8 @@ class Layout:
         out_a = np.concatenate([begin[:, None], b], axis=1)
         out_b = np.concatenate([a, end[:, None]], axis=1)
         column = np.concatenate([
-            np.tile(np.arange(len(self.parts)), len(a)), np.full(out_a.size, self.outside)
+            np.tile(np.arange(len(self.parts)), len(a)), np.tile(np.r_[0, np.full(b.shape[1] - 1, 1), 2], len(a))
+            + self.outside
         ])  # fmt: skip
         all_a, all_b = np.concatenate([part_a.ravel(), out_a.ravel()]), np.concatenate([part_b.ravel(), out_b.ravel()])
         return all_a, all_b, column.astype(np.int64), np.full(len(all_a), weight)
@@ -120,7 +140,7 @@ class Layout:
         cuts = (0.0, *GAP_CUTS_NS[: self.gap_pieces - 1], np.inf)
         a = np.concatenate([np.minimum(end + c, until) for c in cuts[:-1]])
         b = np.concatenate([np.minimum(end + c, until) for c in cuts[1:]])
-        column = np.repeat(np.arange(self.gap_pieces), len(end)) + self.outside + 1
+        column = np.repeat(np.arange(self.gap_pieces), len(end)) + self.gap
         return a, b, column.astype(np.int64), np.ones(len(a))
 
     def cut(self, parts: tuple[tuple[int, float, float], ...]) -> Layout:
@@ -166,7 +186,7 @@ def _onset_parts(
         length = max(b[k] - a[k], 1.0)
         at = [c for c in cuts_ns if a[k] + least_ns < c < b[k] - least_ns]
         marks = [0.0, *((c - a[k]) / length for c in at), 1.0]
-        parts += [(k, float(x), float(y)) for x, y in zip(marks[:-1], marks[1:], strict=True)]
+        parts += [(k, float(x), float(y)) for x, y in pairwise(marks)]
     return tuple(parts)
 
 
@@ -188,7 +208,7 @@ def shares_of_profile(profile: LayerProfile, *, within: float) -> tuple[Shares, 
     """
     begin, end = profile.begin_ns.astype(np.float64), profile.end_ns.astype(np.float64)
     whole = profile.inference_ns.astype(np.float64)[:, None]
-    rows, kernels = begin.shape
+    rows = len(begin)
     excess = 0.0
     if len(profile.plain_ns) >= 3:
         excess = max(float(np.median(profile.inference_ns) - np.median(profile.plain_ns)), 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from harness.core.curve import EnergyCurve
 CHUNK = 2048
 STEP_NS = 10_000.0  # for derivatives to times
 STEP_Q = 0.05
+COURSES = 3  # of the power within a kernel: its first quarter, its last, and its first
+EARLY_S = 60e-6  # seconds
 SMALL = 200_000  # multiplications in a product that a BLAS does not share out among threads
 
 
@@ -48,14 +51,16 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Readings of a part of one start: edges (n + 1,) ns of the board's clock with the lag of the start taken off, where
-    `from_reading` is the first that counts (those before it wind up the filter), mean power and which are usable."""
+    """Readings of a part of one start: edges (n + 1,) on the board's clock with the lag of the start taken off, where
+    `from_reading` is the first that counts (those before it wind up the filter), mean power, which are usable, and which count for the
+    level: also those of inferences that do not have the profile's shares."""
 
     start: int
     block: int
     edge_ns: Int64Array
     power_w: FloatArray
     use: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    level: np.ndarray[tuple[int], np.dtype[np.bool_]]
     from_reading: int
     along: float  # middle of the stretch within its start, -0.5..0.5
     span: float  # its length in the same unit
@@ -92,7 +97,7 @@ def stretches(
             last = min(last, first + limit)
         pieces = max(1, -(-(last - first) // CHUNK))
         at = np.linspace(first, last, pieces + 1).astype(np.int64)
-        for a, b in zip(at[:-1], at[1:], strict=True):
+        for a, b in pairwise(at):
             a, b = int(a), int(min(b, len(edge) - 1))
             if b - a < 6:
                 continue
@@ -102,12 +107,13 @@ def stretches(
             covered = np.diff(curve.covered_ns[early : b + 1])
             use = covered > 0.999 * width
             use[: a - early] = False
+            level = use.copy()
             if len(bad_a):
                 i = np.searchsorted(bad_b, here[:-1])
                 use &= ~((i < len(bad_a)) & (bad_a[np.minimum(i, len(bad_a) - 1)] < here[1:]))
             power = np.diff(curve.energy_j[early : b + 1]) / width * 1e9
             middle = (0.5 * (edge[a] + edge[b]) - lag_ns - window.begin_ns) / whole - 0.5
-            yield Stretch(start, block, here - lag_ns, power, use, a - early, float(middle),
+            yield Stretch(start, block, here - lag_ns, power, use, level, a - early, float(middle),
                           float((edge[b] - edge[a]) / whole))  # fmt: skip
 
 
@@ -150,19 +156,50 @@ def slopes_of(layout: Layout, stretch: Stretch, alignment: Alignment, power_w: F
     return np.stack([shift, shift * along, tau, q], axis=1)
 
 
+def course_of(
+    layout: Layout, stretch: Stretch, alignment: Alignment, power_w: FloatArray, standby_w: float, x: FloatArray
+) -> FloatArray:
+    """Watts per relative change of dynamic power in each part of COURSE, the same for all kernels, (n, COURSES).
+
+    Power within a kernel is not flat: it rises at the begin, or falls towards the end. What all kernels have in common
+    of this is three columns; each leaves the energy of every kernel as it is. `x`: the rows of the layers.
+    """
+    row = layout.row_of_column[: len(layout.parts)]
+    mean_s = layout.mean_kernel_s
+    length = np.array([y - a for _, a, y in layout.parts])
+    dynamic = np.bincount(row, (power_w[: len(row)] - standby_w) * length, minlength=layout.kernels)
+    early = np.minimum(1.0, EARLY_S / np.maximum(mean_s, 1e-9))
+    at = range(layout.kernels)
+    cuts = [(k, 0.0, 0.25) for k in at] + [(k, 0.75, 1.0) for k in at] + [(k, 0.0, float(early[k])) for k in at]
+    edge, pieces = _pieces(layout.cut(tuple(cuts)), stretch, alignment)
+    inside = pieces.column < len(cuts)
+    column = pieces.column[inside]
+    weight = pieces.weight[inside] * dynamic[column % layout.kernels]
+    part = Pieces(pieces.begin_ns[inside], pieces.end_ns[inside], column // layout.kernels, weight)
+    seen = overlap_shares(edge, part, COURSES, alignment.supply)
+    kernels = x[:, : len(row)] * dynamic[row]
+    share = np.stack([np.full(layout.kernels, 0.25), np.full(layout.kernels, 0.25), early])
+    return np.asarray(seen - np.stack([(kernels * s[row]).sum(axis=1) for s in share], axis=1), np.float64)
+
+
 def accumulate(
-    parts: Iterator[Stretch] | Sequence[Stretch], layout: Layout, alignment: Alignment, power_w: FloatArray | None
-) -> list[BlockSums]:
-    """Sums of all stretches, joined to blocks. With `power_w` the alignment's columns follow the layers'."""
+    parts: Iterator[Stretch] | Sequence[Stretch], layout: Layout, alignment: Alignment,
+    power_w: FloatArray | None = None, *, standby_w: float = 0.0, slopes: str = "",
+) -> list[BlockSums]:  # fmt: skip
+    """Sums of all stretches, joined to blocks. With `power_w` columns of the course within kernels follow those of the
+    layers, and with `slopes="alignment"` those of the alignment."""
     done: dict[tuple[int, int], BlockSums] = {}
     starts = len(alignment.shift_ns)
     for stretch in parts:
         use = stretch.use
         if np.count_nonzero(use) < 4:
             continue
-        x = rows_of(layout, stretch, alignment)[use]
+        x = rows_of(layout, stretch, alignment)
         if power_w is not None:
-            slope = slopes_of(layout, stretch, alignment, power_w)[use]
+            course = course_of(layout, stretch, alignment, power_w, standby_w, x)
+            x = np.concatenate([x, course], axis=1)
+        if power_w is not None and slopes:
+            slope = slopes_of(layout, stretch, alignment, power_w)
             more = np.zeros((len(x), alignment.size))
             more[:, stretch.start], more[:, starts + stretch.start] = slope[:, 0], slope[:, 1]
             more[:, -2:] = slope[:, 2:]
@@ -174,15 +211,16 @@ def accumulate(
 
 
 def _sums(stretch: Stretch, x: FloatArray) -> BlockSums:
-    use = stretch.use
-    width = np.diff(stretch.edge_ns).astype(np.float64)[use]
-    w = width / np.median(width)
-    y = stretch.power_w[use]
+    width = np.diff(stretch.edge_ns).astype(np.float64)
+    w = np.where(stretch.level, width, 0.0) / np.median(width)
     weight = float(w.sum())
+    mean_row, mean_w = (w[:, None] * x).sum(axis=0) / weight, float((w * stretch.power_w)[stretch.level].sum()) / weight
+    use = stretch.use
+    w, x, y = w[use], x[use], stretch.power_w[use]
+    own = float(w.sum())
     t = np.arange(len(y), dtype=np.float64)
-    t -= float((w * t).sum()) / weight
-    mean_row, mean_w = (w[:, None] * x).sum(axis=0) / weight, float((w * y).sum()) / weight
-    x, y = x - mean_row, y - mean_w
+    t -= float((w * t).sum()) / own
+    x, y = x - (w[:, None] * x).sum(axis=0) / own, y - float((w * y).sum()) / own
     spread = float((w * t * t).sum())
     x = x - t[:, None] * ((w * t)[:, None] * x).sum(axis=0) / spread
     y = y - t * float((w * t * y).sum()) / spread
@@ -198,7 +236,7 @@ def gram(x: FloatArray) -> FloatArray:
     """x' x of (N, C), in products so small that a BLAS does them on one thread: threads would wait for each other on a
     busy machine, and their number would change the last bits."""
     n, c = x.shape
-    size = max(64, SMALL // (c * c))
+    size = max(8, SMALL // (c * c))
     batches = -(-n // size)
     padded = np.zeros((batches * size, c))
     padded[:n] = x

@@ -118,7 +118,7 @@ def solve_powers(blocks: Sequence[BlockSums], known: Known, *, free: int) -> Pow
 def fitted(blocks: Sequence[BlockSums], known: Known, variance: float) -> tuple[FloatArray, float]:
     """(x, penalised misfit) at a given variance of one reading."""
     system = _System.of(blocks)
-    x, _ = system.solved(known, variance)
+    x = system.solved(known, variance)[0]
     off = x - known.value
     return x, system.misfit(x) + variance * float(off @ known.weight @ off)
 
