@@ -164,8 +164,10 @@ class OpenLane(contextlib.ExitStack):
         from harness.cli.silicon import kernels_of_run
 
         kernels, why = kernels_of_run(spec, cache=bench.folder / "kernels", cpus=spec.board.cpus or bench.board_cpus)
-        said = {"kernels": len(kernels)} if kernels is not None else {"made_up": why}
-        self._events.emit("simulated_layers", run_id=spec.run_id, **said)
+        if kernels is not None:
+            self._events.emit("simulated_layers", run_id=spec.run_id, kernels=len(kernels))
+        else:
+            self._events.emit("simulated_layers_made_up", run_id=spec.run_id, reason=why)
         return kernels
 
     def _attached(self, spec: RunSpec, world: Path) -> SimulatedBench:

@@ -27,6 +27,8 @@ PHRASES = {
     "lane_refused": "nothing can be measured here: {message}",
     "lane_crashed": "this lane ended by a defect:\n{traceback}",
     "simulated_bench": "simulated bench {state} ({world})",
+    "simulated_layers": "  simulated bench: plays the {kernels} kernels that this machine runs",
+    "simulated_layers_made_up": "  simulated bench: layers are made up, and not graded: {reason}",
     "settled": "  standby {when}: {settled} after {waited_s:.1f} s",
     "start_begin": "  process start {start1}",
     "run_begin": "[{index1}/{total}] {run_id}",

@@ -1,4 +1,4 @@
-"""A campaign with layers on the simulated bench in real time: real kernels, their truth, and what the exam says of them."""
+"""A campaign with layers on the simulated bench in real time: real kernels, their truth, and what the exam says."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_layers_of_a_simulated_campaign_meet_the_truth_of_the_kernels_that_ran(t
     assert exam["how"] == "profile"
     if (
         layers["graded"] == 0
-    ):  # a busy machine spoils the run; then it says so, and what it says is no stranger's kernels
+    ):  # a busy machine spoils the run, and then it says so
         assert exam["problem"] and "other kernels" not in exam["problem"]
         pytest.skip(exam["problem"])
     assert exam["kernels"] == 7 and sum(row["members"] for row in exam["rows"]) >= 7
