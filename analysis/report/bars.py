@@ -6,13 +6,6 @@ from dataclasses import dataclass
 
 from analysis.report.quantities import esc
 
-COLOUR_OF = {
-    "convolution": "var(--blue)", "matrix product": "var(--vermillion)", "recurrent": "var(--green)",
-    "attention": "var(--pink)", "normalisation": "var(--yellow)", "activation": "var(--orange)",
-    "pooling": "var(--sky)", "elementwise": "var(--grey)", "data movement": "var(--grey-light)",
-    "outside kernels": "var(--line)", "several": "var(--grey-dark)", "other": "var(--grey-dark)",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Axis:

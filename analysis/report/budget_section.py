@@ -32,16 +32,14 @@ def budget_section(material: Material) -> str:
     free = f", {dof:.1f} effective degrees of freedom" if isinstance(dof, int | float) else ""
     return (
         f"{head}{advice(result)}"
-        '<div class="scroll"><table><thead><tr><th>part</th><th>type</th><th class="n">u</th><th></th>'
-        f'<th class="n">share of variance</th><th class="wide">is</th></tr></thead><tbody>{body}'
-        f'<tr class="whole"><td>together</td><td></td><td class="n">{si(whole, "J", digits=2)}</td><td></td>'
-        f'<td class="n">100 %</td><td class="wide">combined standard uncertainty{free}</td></tr></tbody>'
-        f"</table></div>"
-        "<figcaption>Standard uncertainties of energy per inference (J), combined as root of the sum of "
-        "squares. Type A: from "
-        "scatter seen in this run; type B: from other knowledge. Parts marked <em>common</em> are the same for "
-        "all runs of the "
-        f"bench and cancel in their ratios. Manifest {esc(material.short_hash)}.</figcaption></section>"
+        '<div class="scroll"><table><thead><tr><th>part</th><th>type</th><th class="n">u</th><th></th><th '
+        f'class="n">share of variance</th><th class="wide">is</th></tr></thead><tbody>{body}<tr '
+        f'class="whole"><td>together</td><td></td><td class="n">{si(whole, "J", digits=2)}</td><td></td><td '
+        f'class="n">100 %</td><td class="wide">combined standard uncertainty{free}</td></tr></tbody>'
+        "</table></div><figcaption>Standard uncertainties of energy per inference (J), combined as root of the sum "
+        "of squares. Type A: from scatter seen in this run; type B: from other knowledge. Parts marked "
+        "<em>common</em> are the same for all runs of the bench and cancel in their ratios. Manifest "
+        f"{esc(material.short_hash)}.</figcaption></section>"
     )
 
 
@@ -50,9 +48,10 @@ def _row(part: BudgetPart, u_j: float, share: float, axis: Axis) -> str:
     colour = "var(--sky)" if part.type == "A" else "var(--orange)"
     drawn = bar(axis, u_j, label=f"{part.name}: u = {si(u_j, 'J', digits=2)}, {percent(share)}", colour=colour)
     return (
-        f'<tr><td>{esc(part.name)}{common}</td><td>{esc(part.type)}</td><td class="n">{si(u_j, "J", digits=2)}</td>'
-        f'<td class="draw">{drawn}</td><td class="n">{percent(share) if share >= 5e-4 else "&lt; 0.05 %"}</td>'
-        f'<td class="wide"><small>{esc(words.of_part(part.name).says)}</small></td></tr>'
+        f"<tr><td>{esc(part.name)}{common}</td><td>{esc(part.type)}</td><td "
+        f'class="n">{si(u_j, "J", digits=2)}</td><td class="draw">{drawn}</td><td '
+        f'class="n">{percent(share) if share >= 5e-4 else "&lt; 0.05 %"}</td><td '
+        f'class="wide"><small>{esc(words.of_part(part.name).says)}</small></td></tr>'
     )
 
 
@@ -66,8 +65,8 @@ def advice(result: EnergyResult) -> str:
     without = (1 - share) ** 0.5
     text = (
         f"<strong>Improve first: {esc(part.name)}</strong>, {percent(share)} of the variance ({esc(said.says)}). "
-        f"{esc(said.do[:1].upper() + said.do[1:])}. Without it the uncertainty would be {percent(without)} of "
-        f"what it is."
+        f"{esc(said.do[:1].upper() + said.do[1:])}. Without it the uncertainty would be {percent(without)} of what "
+        "it is."
     )
     if rest and rest[0][2] > 0.2:
         follow = words.of_part(rest[0][0].name)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from analysis.figures import prefix_of
 from analysis.report.campaign_page import labels
-from analysis.report.figures import COLOURS, GREY, INK, drawn
+from analysis.report.figures import INK, drawn
 from analysis.report.headline import Figure, figure_of
 from analysis.report.layer_section import operator_classes
 from analysis.report.material import Material
+from analysis.report.operators import colour_of, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,11 +70,11 @@ def _classes(axes: Axes, rows: Sequence[Row]) -> None:
     for k, (_, m, _) in enumerate(rows[::-1]):
         report = m.result.layers
         assert report is not None
-        found = [c for c in operator_classes(report, m.profile) if c.energy_j > 0]
+        found = [c for c in operator_classes(report, m.features) if c.energy_j > 0]
         total, at = sum(c.energy_j for c in found), 0.0
         for c in found:
             share = 100 * c.energy_j / total
-            axes.barh(k, share, left=at, color=COLOURS.get(c.name, GREY), label=None if c.name in named else c.name)
+            axes.barh(k, share, left=at, color=colour_of(c.name), label=None if c.name in named else shown(c.name))
             named.add(c.name)
             at += share
     axes.set_yticks(range(len(rows)), [n for n, _, _ in rows[::-1]])

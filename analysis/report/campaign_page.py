@@ -8,12 +8,13 @@ from typing import Any
 
 from analysis.figures import interval
 from analysis.report import words
-from analysis.report.bars import COLOUR_OF, Axis, bar, legend
+from analysis.report.bars import Axis, bar, legend
 from analysis.report.budget_section import shares
 from analysis.report.headline import figure_of, figure_text, is_gross
 from analysis.report.layer_section import operator_classes
 from analysis.report.material import Material
 from analysis.report.methods import campaign_methods
+from analysis.report.operators import colour_of, shown
 from analysis.report.page import document, trace_figure
 from analysis.report.quantities import DASH, esc, percent, plus_minus, si
 from analysis.report.run_page import methods_section
@@ -37,13 +38,12 @@ def campaign_page(
         which = "All runs are" if all(m.simulated for m in materials) else "Some runs are"
         banner = (
             f'<div class="simulated" role="note"><strong>SIMULATED</strong> {which} of a simulated meter on a '
-            f"simulated "
-            "bench: these joules were drawn by nothing.</div>"
+            "simulated bench: these joules were drawn by nothing.</div>"
         )
     body = [
         f'<div class="result {"valid" if valid else "invalid"}"><div class="figure">{valid} of {len(materials)} '
         f'<span class="per">runs yielded a figure</span></div>{_failed(failed)}</div>',
-        _table(materials, names), _energies(materials, names), _against_latency(materials, names),
+        _table(materials, names), _energies(materials, names), _against(materials, names),
         _classes(materials, names), _refused(materials, names), _runs(materials, names, traces, links),
         methods_section(campaign_methods(materials)), _hashes(materials),
     ]  # fmt: skip
@@ -93,29 +93,27 @@ def _table(materials: Sequence[Material], names: Sequence[str]) -> str:
         kind = " <small>gross</small>" if is_gross(result) else ""
         gross = plus_minus(result.gross_energy_per_inference_j, result.gross_interval_95_j, "J")
         rows.append(
-            f'<tr data-name="{esc(name)}" data-energy="{found[0] if found else ""!s}" data-seconds="{seconds or ""}">'
-            f'<td><a href="#run-{k}">{esc(name)}</a></td><td class="wide">{esc(m.spec.runtime.name)}</td>'
-            f'<td class="n">{energy}{kind}</td>'
-            f'<td class="n wide">{gross}</td>'
-            f'<td class="n wide">{si(result.standby_w, "W")}</td><td class="n">{si(seconds, "s")}</td>'
-            f'<td class="n wide">{result.n}</td><td class="wide">{esc(limited)}</td>'
-            f'<td class="n">{len(result.flags) or ""}</td><td class="wide">'
+            f'<tr data-name="{esc(name)}" data-energy="{found[0] if found else ""!s}" '
+            f'data-seconds="{seconds or ""}"><td><a href="#run-{k}">{esc(name)}</a></td><td '
+            f'class="wide">{esc(m.spec.runtime.name)}</td><td class="n">{energy}{kind}</td><td class="n '
+            f'wide">{gross}</td><td class="n wide">{si(result.standby_w, "W")}</td><td '
+            f'class="n">{si(seconds, "s")}</td><td class="n wide">{result.n}</td><td '
+            f'class="wide">{esc(limited)}</td><td class="n">{len(result.flags) or ""}</td><td class="wide">'
             f"{'simulated' if m.simulated else 'measured'}</td></tr>"
         )
     return (
         '<section aria-labelledby="all"><h2 id="all">All runs</h2><div class="scroll"><table class="sortable">'
         "<thead><tr>"
         '<th><button type="button" data-key="name" data-words data-first="up">run</button></th><th '
-        'class="wide">runtime</th>'
-        '<th class="n"><button type="button" data-key="energy">energy, ± 95 %</button></th><th class="n wide">'
+        'class="wide">runtime</th><th class="n"><button type="button" data-key="energy">energy, ± 95 '
+        '%</button></th><th class="n wide">'
         "gross</th>"
-        '<th class="n wide">standby</th><th class="n"><button type="button" data-key="seconds">time</button></th>'
-        '<th class="n wide">n</th><th class="wide">limited by</th><th class="n">warnings</th><th class="wide">'
-        "data</th>"
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div><figcaption>Dynamic energy of one "
-        f"inference, above "
-        "standby, with half the width of its 95 % interval; time: mean duration of an inference.</figcaption>"
-        "</section>"
+        '<th class="n wide">standby</th><th class="n"><button type="button" '
+        'data-key="seconds">time</button></th><th class="n wide">n</th><th class="wide">limited by</th><th '
+        'class="n">warnings</th><th class="wide">'
+        f"data</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div><figcaption>Dynamic energy of one "
+        "inference, above standby, with half the width of its 95 % interval; time: mean duration of an "
+        "inference.</figcaption></section>"
     )
 
 
@@ -134,32 +132,41 @@ def _energies(materials: Sequence[Material], names: Sequence[str]) -> str:
     return (
         '<section aria-labelledby="e"><h2 id="e">Energy by network</h2><div class="scroll"><table><thead><tr>'
         "<th>run</th>"
-        f'<th class="n">energy</th><th><span class="note">0 to {si(axis.high, "J")}</span></th><th '
-        f'class="wide">95 % interval'
-        f"</th></tr></thead><tbody>{body}</tbody></table></div><figcaption>Energy of one inference (J) with 95 "
-        f"% intervals. "
-        f"{_manifests([m for _, _, m in rows])}</figcaption></section>"
+        f'<th class="n">energy</th><th><span class="note">0 to {si(axis.high, "J")}</span></th><th class="wide">95 % '
+        f"interval</th></tr></thead><tbody>{body}</tbody></table></div><figcaption>Energy of one inference (J) with "
+        f"95 % intervals. {_manifests([m for _, _, m in rows])}</figcaption></section>"
     )
 
 
-def _against_latency(materials: Sequence[Material], names: Sequence[str]) -> str:
-    dots = []
+def _against(materials: Sequence[Material], names: Sequence[str]) -> str:
+    """Energy against duration, and against MACs where at least two runs know theirs."""
+    timed, counted = [], []
     for name, m in zip(names, materials, strict=True):
         found, seconds = figure_of(m.result), m.result.details.get("mean_inference_s")
-        if found and seconds and found[0] > 0:
-            dots.append(Dot(name, float(seconds), found[0], found[1]))
-    if len(dots) < 2:
+        if found is None or found[0] <= 0:
+            continue
+        if seconds:
+            timed.append(Dot(name, float(seconds), *found))
+        if m.macs:
+            counted.append(Dot(name, float(m.macs), *found))
+    parts = []
+    if len(timed) > 1:
+        label = "Energy of one inference against its duration"
+        parts.append(
+            f"{scatter(timed, x_name='mean duration of an inference', x_unit='s', label=label)}<figcaption>Energy of "
+            "one inference (J) with its 95 % interval against its mean duration (s), both axes logarithmic: "
+            f"networks {_manifests(materials)}</figcaption>"
+        )
+    if len(counted) > 1:
+        label = "Energy of one inference against its multiply-accumulates"
+        parts.append(
+            f"{scatter(counted, x_name='multiply-accumulates of an inference', x_unit='1', label=label)}<figcaption>"
+            "Energy of one inference (J) with its 95 % interval against its multiply-accumulates in the executed "
+            f"graph, both axes logarithmic. {_manifests(materials)}</figcaption>"
+        )
+    if not parts:
         return ""
-    drawn = scatter(
-        dots, x_name="mean duration of an inference", x_unit="s", label="Energy of one inference against its duration"
-    )
-    return (
-        f'<section aria-labelledby="s"><h2 id="s">Energy against duration</h2>{drawn}<figcaption>Energy of one '
-        f"inference (J) "
-        "with its 95 % interval against its mean duration (s), both axes logarithmic; networks on one line "
-        "from lower left to "
-        f"upper right draw the same power. {_manifests(materials)}</figcaption></section>"
-    )
+    return f'<section aria-labelledby="s"><h2 id="s">Energy against work</h2>{"".join(parts)}</section>'
 
 
 def _classes(materials: Sequence[Material], names: Sequence[str]) -> str:
@@ -168,7 +175,7 @@ def _classes(materials: Sequence[Material], names: Sequence[str]) -> str:
         report = m.result.layers
         if report is None or not report.layers:
             continue
-        found = [c for c in operator_classes(report, m.profile) if c.energy_j > 0]
+        found = [c for c in operator_classes(report, m.features) if c.energy_j > 0]
         total = sum(c.energy_j for c in found)
         if total <= 0:
             continue
@@ -176,26 +183,25 @@ def _classes(materials: Sequence[Material], names: Sequence[str]) -> str:
         for c in found:
             share = 100 * c.energy_j / total
             used[c.name] = None
-            colour = COLOUR_OF.get(c.name, "var(--grey)")
+            colour = colour_of(c.name)
             parts.append(
                 f'<rect x="{at:.2f}%" y="1" width="{share:.2f}%" height="14" fill="{colour}"><title>'
-                f"{esc(c.name)} {share:.1f} %</title></rect>"
+                f"{esc(shown(c.name))} {share:.1f} %</title></rect>"
             )
             at += share
-        said = ", ".join(f"{c.name} {percent(c.energy_j / total)}" for c in found)
+        said = ", ".join(f"{shown(c.name)} {percent(c.energy_j / total)}" for c in found)
         rows.append(
             f'<tr><td>{esc(name)}</td><td class="draw"><svg role="img" aria-label="{esc(said)}" height="16">'
-            f"{''.join(parts)}</svg>"
-            f"</td><td><small>{esc(said)}</small></td></tr>"
+            f"{''.join(parts)}</svg></td><td><small>{esc(said)}</small></td></tr>"
         )
     if not rows:
         return ""
-    key = legend([(COLOUR_OF.get(c, "var(--grey)"), c) for c in used])
+    key = legend([(colour_of(c), shown(c)) for c in used])
     return (
         '<section aria-labelledby="c"><h2 id="c">What the layers do</h2><div class="scroll"><table><tbody>'
-        f"{''.join(rows)}</tbody></table></div>{key}<figcaption>Shares of the energy of layers by class of "
-        f"operator; classes "
-        "that came out below zero are left out here and stand in the run's own report.</figcaption></section>"
+        f"{''.join(rows)}</tbody></table></div>{key}<figcaption>Shares of the energy of layers by class of operator; "
+        "classes that came out below zero are left out here and stand in the run's own "
+        "report.</figcaption></section>"
     )
 
 
@@ -207,9 +213,8 @@ def _refused(materials: Sequence[Material], names: Sequence[str]) -> str:
         said = words.of_reason(m.result.reason)
         detail = str(m.result.details.get("invalid", ""))
         rows.append(
-            f'<li><a href="#run-{k}">{esc(name)}</a>: {esc(said.says)} {esc(detail)}. <strong>'
-            f"{esc(said.do)}</strong> "
-            f"<code>{esc(m.result.reason)}</code></li>"
+            f'<li><a href="#run-{k}">{esc(name)}</a>: {esc(said.says)} In numbers: {esc(detail)}. <strong>'
+            f"{esc(said.do)}</strong> <code>{esc(m.result.reason)}</code></li>"
         )
     if not rows:
         return ""
@@ -237,10 +242,8 @@ def _runs(
         )
         parts.append(
             f'<details id="run-{k}"{" open" if len(materials) <= OPEN_UP_TO else ""}><summary><strong>'
-            f"{esc(name)}</strong> "
-            f"{esc(figure_text(m.result))}</summary><p>{esc(m.result.measurand)}; {m.result.n} inferences in "
-            f"{m.result.starts} "
-            f"process starts; {own}.</p>{listed}{figure}</details>"
+            f"{esc(name)}</strong> {esc(figure_text(m.result))}</summary><p>{esc(m.result.measurand)}; {m.result.n} "
+            f"inferences in {m.result.starts} process starts; {own}.</p>{listed}{figure}</details>"
         )
     return f'<section aria-labelledby="r"><h2 id="r">Each run</h2>{"".join(parts)}</section>'
 
@@ -252,8 +255,7 @@ def _manifests(materials: Sequence[Material]) -> str:
 
 def _hashes(materials: Sequence[Material]) -> str:
     rows = "".join(
-        f"<tr><td>{esc(m.run_id)}</td><td><code>{esc(m.analysis.manifest_sha256)}</code></td><td>"
-        f"{esc(m.path)}</td></tr>"
+        f"<tr><td>{esc(m.run_id)}</td><td><code>{esc(m.analysis.manifest_sha256)}</code></td><td>{esc(m.path)}</td></tr>"
         for m in materials
     )
     return (

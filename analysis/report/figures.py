@@ -11,18 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.figures import prefix_of
 from analysis.report.budget_section import shares
-from analysis.report.layer_section import class_of_layer, operator_classes
+from analysis.report.layer_section import operator_classes
 from analysis.report.material import Material
+from analysis.report.operators import class_of_layer, colour_of, shown
 from analysis.report.quantities import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {
-    "convolution": "#0072B2", "matrix product": "#D55E00", "recurrent": "#009E73", "attention": "#CC79A7",
-    "normalisation": "#F0E442", "activation": "#E69F00", "pooling": "#56B4E9", "elementwise": "#8A8A8A",
-    "data movement": "#BBBBBB", "outside kernels": "#DDDDDD", "several": "#606060", "other": "#606060",
-}  # fmt: skip
 INK, GREY = "#222222", "#8A8A8A"
 MOST_LAYERS = 40
 
@@ -36,7 +32,7 @@ def run_figures(material: Material) -> dict[str, bytes]:
     if report is not None and report.layers:
         rows = min(len(report.layers), MOST_LAYERS)
         found["layers.png"] = drawn(material, lambda axes: _layers(axes, material), rows=rows)
-        classes = operator_classes(report, material.profile)
+        classes = operator_classes(report, material.features)
         found["classes.png"] = drawn(material, lambda axes: _classes(axes, material), rows=len(classes))
     return found
 
@@ -80,12 +76,12 @@ def _layers(axes: Axes, material: Material) -> None:
     largest = sorted(report.layers, key=lambda x: -abs(x.energy_j))[:MOST_LAYERS]
     rows = sorted(largest, key=lambda x: -min(x.kernels, default=0))
     factor, prefix = prefix_of(max(abs(x.energy_j) for x in rows))
-    names = [f"{x.name} ({len(x.group)} layers)" if x.group else x.name for x in rows]
+    names = [x.name for x in rows]
     error = [
         [max(x.energy_j - x.interval_95_j[0], 0) / factor for x in rows],
         [max(x.interval_95_j[1] - x.energy_j, 0) / factor for x in rows],
     ]
-    colour = [COLOURS.get(class_of_layer(x, material.profile), GREY) for x in rows]
+    colour = [colour_of(class_of_layer(x, material.features)) for x in rows]
     at = range(len(rows))
     axes.barh(at, [x.energy_j / factor for x in rows], color=colour, xerr=error, error_kw={"lw": 0.9, "ecolor": INK})
     axes.plot([x.proportional_j / factor for x in rows], at, "|", color=GREY, markersize=9, label="shared by time")
@@ -100,10 +96,10 @@ def _layers(axes: Axes, material: Material) -> None:
 def _classes(axes: Axes, material: Material) -> None:
     report = material.result.layers
     assert report is not None
-    rows = operator_classes(report, material.profile)[::-1]
+    rows = operator_classes(report, material.features)[::-1]
     factor, prefix = prefix_of(max(abs(c.energy_j) for c in rows))
-    colour = [COLOURS.get(c.name, GREY) for c in rows]
-    axes.barh([c.name for c in rows], [c.energy_j / factor for c in rows], color=colour,
+    colour = [colour_of(c.name) for c in rows]
+    axes.barh([shown(c.name) for c in rows], [c.energy_j / factor for c in rows], color=colour,
               xerr=[c.u_most_j / factor for c in rows], error_kw={"lw": 0.9, "ecolor": INK})  # fmt: skip
     axes.set_xlabel(f"dynamic energy ({prefix}J per inference); whisker: u at most (sum of the layers')")
     axes.set_title("Energy by class of operator", loc="left", fontsize=10)

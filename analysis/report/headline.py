@@ -45,22 +45,23 @@ def banner(material: Material) -> str:
 
 def headline(material: Material) -> str:
     result = material.result
-    body = _figure(result) if figure_of(result) is not None else _no_figure(result)
+    body = _figure(material) if figure_of(result) is not None else _no_figure(result)
     state = "valid" if figure_of(result) is not None else "invalid"
-    return f'<div class="result {state}">{body}{_tiles(result)}</div>'
+    return f'<div class="result {state}">{body}{_tiles(material)}</div>'
 
 
-def _figure(result: EnergyResult) -> str:
+def _figure(material: Material) -> str:
+    result, unit = material.result, material.unit
     found = figure_of(result)
     assert found is not None
     value, limits = found
-    kind = "gross energy of one inference, standby included" if is_gross(result) else "of dynamic energy per inference"
+    kind = f"of gross energy per {unit}, standby included" if is_gross(result) else f"of dynamic energy per {unit}"
     sim = ' <span class="badge sim">SIMULATED</span>' if result.simulated else ""
     return (
-        f'<div class="figure">{plus_minus(value, limits, "J")} <span class="per">{kind}</span></div>'
-        f'<p class="interval"><span class="badge valid">valid</span>{sim} 95 % interval '
-        f"<strong>{interval(*limits, 'J')}</strong>; ± is half of it.</p>"
-        f"<p>What it claims: {esc(result.measurand)}, mean of {result.n} inferences in {_starts(result.starts)}.</p>"
+        f'<div class="figure">{plus_minus(value, limits, "J")} <span class="per">{kind}</span></div><p '
+        f'class="interval"><span class="badge valid">valid</span>{sim} 95 % interval '
+        f"<strong>{interval(*limits, 'J')}</strong>; ± is half of it.</p><p>What it claims: {esc(result.measurand)}, "
+        f"mean of {result.n} {unit}s in {_starts(result.starts)}.</p>"
     )
 
 
@@ -69,25 +70,26 @@ def _no_figure(result: EnergyResult) -> str:
     detail = str(result.details.get("invalid", ""))
     sim = ' <span class="badge sim">SIMULATED</span>' if result.simulated else ""
     return (
-        '<div class="figure">No figure</div>'
-        f'<p class="interval"><span class="badge invalid">invalid</span>{sim} <strong>{esc(said.says)}</strong></p>'
+        f'<div class="figure">No figure</div><p class="interval"><span class="badge invalid">invalid</span>{sim} '
+        f"<strong>{esc(said.says)}</strong></p>"
         + (f"<p>In numbers: {esc(detail)}.</p>" if detail else "")
         + f'<p class="todo">What to do: {esc(said.do)} <code>{esc(result.reason)}</code></p>'
         f'<p class="note">It would have claimed: {esc(result.measurand)}. Nothing is 0 here: it is not known.</p>'
     )
 
 
-def _tiles(result: EnergyResult) -> str:
+def _tiles(material: Material) -> str:
+    result, unit = material.result, material.unit
     details = result.details
     rows = [
-        ("gross energy per inference", plus_minus(result.gross_energy_per_inference_j, result.gross_interval_95_j, "J"),
+        (f"gross energy per {unit}", plus_minus(result.gross_energy_per_inference_j, result.gross_interval_95_j, "J"),
          "standby included"),
         ("standby power", _with_u(result.standby_w, result.standby_u_w, "W"), "active idle; ± is u"),
         ("energy of a gap", si(result.gap_energy_per_inference_j, "J"), "above standby, not billed"),
-        ("duration of an inference", si(details.get("mean_inference_s"), "s"), "mean"),
-        ("power while inferring", si(details.get("active_power_w"), "W"), "standby included"),
+        (f"duration of one {unit}", si(details.get("mean_inference_s"), "s"), "mean"),
+        ("power meanwhile", si(details.get("active_power_w"), "W"), "standby included"),
         ("coverage", percent(result.coverage, digits=4), "of the measured time"),
-        ("measured", f"{result.n}", f"inferences in {_starts(result.starts)}"),
+        ("measured", f"{result.n}", f"{unit}s in {_starts(result.starts)}"),
         ("leverage of standby", _ratio(result.leverage), "standby / dynamic power"),
     ]  # fmt: skip
     if is_gross(result):  # it is the headline already
@@ -122,6 +124,6 @@ def warnings(result: EnergyResult) -> str:
         items.append(f"<li>{esc(said.says)} <strong>{esc(said.do)}</strong> <code>{esc(flag)}</code></li>")
     count = len(result.flags)
     return (
-        f'<section aria-labelledby="w"><h2 id="w">{count} warning{"" if count == 1 else "s"}</h2>'
-        f'<ul class="warnings">{"".join(items)}</ul></section>'
+        f'<section aria-labelledby="w"><h2 id="w">{count} warning{"" if count == 1 else "s"}</h2><ul '
+        f'class="warnings">{"".join(items)}</ul></section>'
     )

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.analyse import Analysis, View, analyse_run
+from analysis.features.extract import features_of_run
+from analysis.features.record import LayerFeatures
+from analysis.features.totals import total
 from harness.core.errors import SpecError
 from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.result import EnergyResult
@@ -19,12 +22,13 @@ from harness.store.layout import meter_json_path
 from harness.store.meter_json import info_from_json
 from harness.store.run_reader import RunReader
 
-DOCUMENTS = ("agent", "board_state", "runtime", "outputs_check", "settle_before", "settle_after")
+DOCUMENTS = ("import", "agent", "board_state", "runtime", "outputs_check", "settle_before", "settle_after")
 
 
 @dataclass(frozen=True)
 class Material:
-    """One run. `meters`: what each meter said it is, by name; `documents`: those of DOCUMENTS that the run has."""
+    """One run. `features`: of the profile's kernels; `meters`: what each meter said it is, by name;
+    `documents`: those of DOCUMENTS that the run has."""
 
     path: Path
     spec: RunSpec
@@ -32,6 +36,7 @@ class Material:
     analysis: Analysis
     profile: LayerProfile | None
     stamps: LayerStamps | None
+    features: tuple[LayerFeatures, ...]
     meters: Mapping[str, MeterInfo]
     documents: Mapping[str, Any]
 
@@ -61,6 +66,16 @@ class Material:
         batch = f", batch {self.spec.model.batch}" if self.spec.model.batch > 1 else ""
         return f"{self.spec.model.name}{batch} on {self.spec.board.name}"
 
+    @property
+    def unit(self) -> str:
+        """Of what energies are: an inference, unless an importer knew only windows of unknown counts."""
+        return str(self.document("import").get("unit", "inference"))
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates of one inference, from the executed graph; None if not known of every kernel."""
+        return total(self.features).macs
+
     def document(self, name: str) -> Mapping[str, Any]:
         """A document of the run, empty if it has none or it is no mapping."""
         found = self.documents.get(name)
@@ -77,8 +92,8 @@ def load_material(path: Path) -> Material:
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise SpecError(f"{meter_json_path(path, name)} cannot be read: {error!r}") from None
     return Material(
-        path, reader.spec, reader.manifest, analyse_run(reader), reader.profile(), reader.layer_stamps(), meters,
-        {name: reader.json(name) for name in DOCUMENTS},
+        path, reader.spec, reader.manifest, analyse_run(reader), reader.profile(), reader.layer_stamps(),
+        features_of_run(reader), meters, {name: reader.json(name) for name in DOCUMENTS},
     )  # fmt: skip
 
 

@@ -55,9 +55,8 @@ def campaign_methods(materials: Sequence[Material]) -> str:
     ]  # fmt: skip
     if not same:
         text.append(
-            "Protocol, meters or runtime are not the same in all runs; board, meter and protocol are described "
-            "for the "
-            f"run {first.run_id}, the others in their own reports."
+            "Protocol, meters or runtime are not the same in all runs; board, meter and protocol are described for "
+            f"the run {first.run_id}, the others in their own reports."
         )
     return " ".join([*text, _version(first, several=len(materials) > 1)])
 
@@ -85,7 +84,7 @@ def _what(material: Material) -> str:
     if isinstance(providers, list) and providers:
         options += f", {', '.join(map(str, providers))}"
     return (
-        f"The {kind} energy of one inference of {model.name} ({model.source}, SHA-256 {model.sha256[:12]}, batch "
+        f"The {kind} energy of one {material.unit} of {model.name} ({model.source}, SHA-256 {model.sha256[:12]}, batch "
         f"{model.batch}) was measured with {with_version} ({options})."
     )
 
@@ -145,9 +144,8 @@ def _protocol(material: Material) -> list[str]:
     protocol, result = material.spec.protocol, material.result
     if protocol.alignment == "declared":
         return [
-            f"The trace was imported: {result.n} inferences, whose stamps are declared to lie on the meter's "
-            f"own time axis "
-            f"to within {si(protocol.alignment_u_s, 's')}."
+            f"The trace was imported: {result.n} {material.unit}s, whose stamps are declared to lie on the meter's own "
+            f"time axis to within {si(protocol.alignment_u_s, 's')}."
         ]
     gap = (
         "back to back" if protocol.gap == "back-to-back"
@@ -155,15 +153,13 @@ def _protocol(material: Material) -> list[str]:
     )  # fmt: skip
     lead = f"{si(protocol.lead_in_s, 's')} of uncounted inferences before and {si(protocol.lead_out_s, 's')} after them"
     text = [
-        f"In {result.starts} process start{'' if result.starts == 1 else 's'}, after "
-        f"{si(protocol.warm_up_s, 's')} of "
+        f"In {result.starts} process start{'' if result.starts == 1 else 's'}, after {si(protocol.warm_up_s, 's')} "
+        "of "
         f"warm-up, {result.n} inferences in all were measured {gap}, with {lead}.",
-        f"Active-idle standby (agent alive, model loaded, nothing spinning) was measured for "
-        f"{si(protocol.standby_s, 's')} "
-        "before the first and after the last start, once power had settled; standby at the time of the "
-        "inferences is the "
-        "straight line between the means of the brackets."
-        if not is_gross(result) else "Standby was not measured.",
+        "Active-idle standby (agent alive, model loaded, nothing spinning) was measured for "
+        f"{si(protocol.standby_s, 's')} before the first and after the last start, once power had settled; standby "
+        "at the time of the inferences is the straight line between the means of the brackets."
+        if protocol.measurand != "gross" else "Standby was not measured.",
     ]  # fmt: skip
     if protocol.probe_pauses:
         text.append(
@@ -183,9 +179,8 @@ def _formula(result: EnergyResult) -> list[str]:
     if is_gross(result):
         return ["Gross energy is E = (integral of P dt over the measured time - energy of gaps) / n."]
     return [
-        "Dynamic energy is E = (integral of P dt over the measured time - energy of the gaps - P_standby * T) "
-        "/ n, with T "
-        "the time spent in the n inferences; the energy of the gaps is a line of its own."
+        "Dynamic energy is E = (integral of P dt over the measured time - energy of the gaps - P_standby * T) / n, "
+        "with T the time spent in the n inferences; the energy of the gaps is a line of its own."
     ]
 
 
@@ -203,9 +198,8 @@ def _uncertainty(result: EnergyResult) -> list[str]:
     free = f" ({dof:.1f} here)" if isinstance(dof, int | float) else ""
     parts = _and([f"{p.name} ({p.type})" for p in result.budget])
     return [
-        f"The budget of uncertainty (JCGM 100:2008) has the parts {parts}; the 95 % interval uses Student's "
-        f"quantile at the "
-        f"effective degrees of freedom of Welch and Satterthwaite{free}."
+        f"The budget of uncertainty (JCGM 100:2008) has the parts {parts}; the 95 % interval uses Student's quantile "
+        f"at the effective degrees of freedom of Welch and Satterthwaite{free}."
     ]
 
 
@@ -220,9 +214,8 @@ def _layers(material: Material) -> list[str]:
         how = f"Every measured inference was stamped kernel by kernel ({profile.source})"
     else:
         how = (
-            f"Kernels were timed in a pass of their own over {count} inferences ({profile.source}){slower}, "
-            f"and scaled onto "
-            "the measured ones"
+            f"Kernels were timed in a pass of their own over {count} inferences ({profile.source}){slower}, and "
+            "scaled onto the measured ones"
         )
     return [f"{how}; layers that the meter cannot tell apart are given as groups."]
 

@@ -1,35 +1,41 @@
-"""Which class an operator belongs to, for colours and for shares: what it computes, not how it was fused."""
+"""Classes of operators as a report shows them: their names, their colours, and which class a layer or a group is of."""
 
 from __future__ import annotations
 
-_NAMED = {
-    "convolution": "Conv FusedConv NhwcConv NhwcFusedConv QLinearConv ConvInteger ConvTranspose",
-    "matrix product": "Gemm FusedGemm MatMul FusedMatMul MatMulInteger MatMulNBits QLinearMatMul QGemm Einsum "
-    "DynamicQuantizeMatMul TransposeMatMul MatMulIntegerToFloat",
-    "recurrent": "LSTM GRU RNN DynamicQuantizeLSTM",
-    "attention": "Attention MultiHeadAttention QAttention GroupQueryAttention Softmax LogSoftmax",
-    "normalisation": "BatchNormalization LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization LRN "
-    "InstanceNormalization GroupNorm EmbedLayerNormalization",
-    "activation": "Relu LeakyRelu PRelu Sigmoid Tanh HardSigmoid HardSwish Clip Elu Selu Gelu BiasGelu FastGelu "
-    "QuickGelu Erf Mish",
-    "pooling": "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool QLinearAveragePool ReduceMean "
-    "QLinearGlobalAveragePool",
-    "elementwise": "Add Mul Sub Div Pow Sqrt Sum Exp Neg Where Min Max QLinearAdd QLinearMul",
-    "data movement": "Reshape Transpose Concat Split Slice Gather Squeeze Unsqueeze Flatten Pad Expand Cast Identity "
-    "Shape Tile Resize Upsample ReorderInput ReorderOutput QuantizeLinear DequantizeLinear MemcpyToHost MemcpyFromHost",
-    "outside kernels": "outside",
-}
-OTHER, SEVERAL = "other", "several"
-CLASSES = (*_NAMED, SEVERAL, OTHER)
-_CLASS_OF = {op: name for name, ops in _NAMED.items() for op in ops.split()}
+from collections.abc import Sequence
+
+from analysis.features.record import LayerFeatures, OpClass
+from harness.core.result import LayerEnergy
+
+OUTSIDE, SEVERAL = "outside kernels", "several classes"
+_BLUE, _SKY, _GREEN, _ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
+_VERMILLION, _PINK, _YELLOW = "#D55E00", "#CC79A7", "#F0E442"
+COLOURS: dict[str, str] = {
+    OpClass.CONVOLUTION: _BLUE, OpClass.DEPTHWISE: _SKY, OpClass.TRANSPOSED: _BLUE,
+    OpClass.DENSE: _VERMILLION, OpClass.MATMUL: _VERMILLION, OpClass.RECURRENT: _GREEN,
+    OpClass.ATTENTION: _PINK, OpClass.SOFTMAX: _PINK, OpClass.NORMALISATION: _YELLOW,
+    OpClass.ACTIVATION: _ORANGE, OpClass.POOLING: "#A6761D", OpClass.ELEMENTWISE: "#8A8A8A",
+    OpClass.REDUCTION: "#8A8A8A", OpClass.EMBEDDING: "#B8BEC4", OpClass.MOVEMENT: "#B8BEC4",
+    OpClass.QUANTISATION: "#B8BEC4", OpClass.CONSTANT: "#B8BEC4", OpClass.UNKNOWN: "#606870",
+    OUTSIDE: "#C9CED4", SEVERAL: "#606870",
+}  # fmt: skip
+"""Okabe and Ito's for what networks mostly do, greys for the rest; classes of one colour differ in their name."""
 
 
-def class_of(op: str) -> str:
-    """Class of an operator type; `other` if it is none of ours."""
-    return _CLASS_OF.get(op, OTHER)
+def shown(name: str) -> str:
+    """`transposed_convolution` -> `transposed convolution`."""
+    return name.replace("_", " ")
 
 
-def class_of_ops(ops: list[str]) -> str:
-    """Class of a group of layers: theirs if they agree, else `several`."""
-    found = {class_of(op) for op in ops}
-    return found.pop() if len(found) == 1 else SEVERAL if found else OTHER
+def colour_of(name: str) -> str:
+    return COLOURS.get(name, COLOURS[OpClass.UNKNOWN])
+
+
+def class_of_layer(layer: LayerEnergy, features: Sequence[LayerFeatures]) -> str:
+    """Class of a layer; of a group, that of its members where they agree. `features`: of the profile's kernels."""
+    if not layer.kernels:
+        return OUTSIDE if layer.op == "outside" else str(OpClass.UNKNOWN)
+    if max(layer.kernels) >= len(features):
+        return str(OpClass.UNKNOWN)
+    found = {str(features[k].op_class) for k in layer.kernels}
+    return found.pop() if len(found) == 1 else SEVERAL

@@ -20,15 +20,14 @@ def document(*, title: str, above: str, heading: str, body: str, data: dict[str,
         f'<script type="application/json" id="{esc(name)}">{_json(value)}</script>' for name, value in data.items()
     )
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f'<meta name="generator" content="joulebench {esc(own_version())}"><title>{esc(title)}</title>'
-        f'<link rel="icon" href="data:,"><style>{_asset("page.css")}</style></head><body>{above}'
-        f'<header class="page"><div class="brand">joulebench report</div><h1>{heading}</h1></header><main>'
-        f"{body}</main>"
-        f"<footer>Written by joulebench {esc(own_version())}. This file needs no network.</footer>{scripts}"
-        f"<script>{_asset('trace.js')}</script><script>{_asset('page.js')}</script></body></html>\n"
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" '
+        f'content="{POLICY}"><meta name="generator" content="joulebench '
+        f'{esc(own_version())}"><title>{esc(title)}</title><link rel="icon" '
+        f'href="data:,"><style>{_asset("page.css")}</style></head><body>{above}<header class="page"><div '
+        f'class="brand">joulebench report</div><h1>{heading}</h1></header><main>'
+        f"{body}</main><footer>Written by joulebench {esc(own_version())}. This file needs no "
+        f"network.</footer>{scripts}<script>{_asset('trace.js')}</script><script>{_asset('page.js')}</script></body></html>\n"
     ).encode()
 
 
@@ -66,7 +65,7 @@ def trace_figure(
     keys = "keys: arrows, + and -, 0 whole run, i next measured inference, s standby, p gap probe"
     step = data["step_w"]
     rest = (
-        f" Stamps are moved by the lag of the power behind them ({data['lag_s'] * 1e3:.3g} ms)."
+        f" Stamps are moved by the lag of the power behind them ({si(data['lag_s'], 's')})."
         if data["lag_known"]
         else " The lag of the power behind the stamps is not known: marks stand where the stamps are."
     )
@@ -78,14 +77,14 @@ def trace_figure(
             " Single readings are kept around the middle of the measured inferences and the first pauses of each start."
         )
     return (
-        f'<figure class="trace{" small" if small else ""}" data-source="{esc(source)}" '
-        f'data-hint="zoom in to see single inferences">{fallback}<div class="bar">{controls}</div>'
-        f'<canvas class="plot" tabindex="0" role="img" aria-label="{esc(alt)} Interactive; {keys}."></canvas>'
-        f'<canvas class="overview" role="img" aria-label="The whole run with the part shown above"></canvas>'
-        f'<div class="readout" data-idle="{idle}">{idle}</div>{_phases(present, layers=bool(data["kernels"]))}'
-        f'<figcaption><span class="resolution"></span> Power in W, quantised to {_step(step)}; a break in the '
-        f"line is time "
-        f"without readings.{rest}{kept} Keys: {keys[6:]}. Manifest {esc(hash_text)}.</figcaption></figure>"
+        f'<figure class="trace{" small" if small else ""}" data-source="{esc(source)}" data-hint="zoom in to see '
+        f'single inferences">{fallback}<div class="bar">{controls}</div><canvas class="plot" tabindex="0" role="img" '
+        f'aria-label="{esc(alt)} Interactive; {keys}."></canvas><canvas class="overview" role="img" aria-label="The '
+        'whole run with the part shown above"></canvas><div class="readout" '
+        f'data-idle="{idle}">{idle}</div>{_phases(present, layers=bool(data["kernels"]))}<figcaption><span '
+        f'class="resolution"></span> Power in W, quantised to {_step(step)}; a break in the '
+        f"line is time without readings.{rest}{kept} Keys: {keys[6:]}. Manifest "
+        f"{esc(hash_text)}.</figcaption></figure>"
     )
 
 

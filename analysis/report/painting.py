@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from analysis.analyse import View
-from analysis.report.operators import class_of
+from analysis.attribute.layout import shares_of_profile
+from analysis.features.record import LayerFeatures
+from analysis.report.operators import colour_of
 from analysis.report.pyramid import packed
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.layers import LayerProfile, LayerStamps
@@ -22,6 +24,7 @@ from harness.core.timeline import PHASES, Phase, Timeline
 MOST_BUSY = 40_000  # busy stretches that a page carries
 MOST_STAMPS = 40_000  # stamps of kernels of single inferences
 STANDBY_POINTS = 2
+WITHIN = 0.5  # of the profiler's cost inside the kernels' own stamps; the rest lies between them
 
 Stretch = tuple[int, int]
 
@@ -122,24 +125,31 @@ def _numbers(timeline: Timeline) -> Int64Array:
     return number
 
 
-def shares_of(profile: LayerProfile | None, stamps: LayerStamps | None) -> tuple[FloatArray, FloatArray] | None:
-    """(begin, end) (L,) of each kernel as shares of an inference, from the profile; None if there is none."""
-    if profile is not None and len(profile.inference_ns) and len(profile.kernels):
-        return profile.shares
-    return None
+def shares_of(profile: LayerProfile | None) -> tuple[FloatArray, FloatArray] | None:
+    """(begin, end) (L,) of each kernel as shares of an inference, less the profiler's cost; None without a profile."""
+    if profile is None or len(profile.inference_ns) == 0 or not profile.kernels:
+        return None
+    shares, _ = shares_of_profile(profile, within=WITHIN)
+    return shares.begin.mean(axis=0), shares.end.mean(axis=0)
 
 
 def kernels_json(
-    profile: LayerProfile | None, stamps: LayerStamps | None, moved: Shifted, rows: Int64Array, *, begin_ns: int
+    profile: LayerProfile | None,
+    features: Sequence[LayerFeatures],
+    stamps: LayerStamps | None,
+    moved: Shifted,
+    rows: Int64Array,
+    *,
+    begin_ns: int,
 ) -> dict[str, Any] | None:
     """Kernels with their shares of an inference, and the stamps of single inferences that were stamped themselves."""
-    shares = shares_of(profile, stamps)
+    shares = shares_of(profile)
     if profile is None or shares is None:
         return None
     return {
         "names": [k.name for k in profile.kernels],
         "ops": [k.op for k in profile.kernels],
-        "classes": [class_of(k.op) for k in profile.kernels],
+        "colours": [colour_of(f.op_class) for f in features],
         "begin": [round(float(s), 7) for s in shares[0]],
         "end": [round(float(s), 7) for s in shares[1]],
         "own": _own_stamps(stamps, moved, rows, begin_ns=begin_ns) if stamps is not None else {},

@@ -208,7 +208,7 @@ def _kept(moved: Shifted, most: int) -> Int64Array:
 
 def _layers(material: Material, moved: Shifted, begin_ns: int, room: int, notes: list[str]) -> list[Event]:
     """Kernels within the measured inferences: their own stamps where there are any, else the profile's shares."""
-    shares = shares_of(material.profile, material.stamps)
+    shares = shares_of(material.profile)
     if material.profile is None or shares is None:
         return []
     kernels = material.profile.kernels

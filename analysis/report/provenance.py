@@ -24,22 +24,21 @@ def meters_section(material: Material) -> str:
         apart = percent(energy / first - 1) if energy is not None and first and result is not material.result else ""
         dynamic = "not claimed" if is_gross(result) else figure_text(result)
         rows.append(
-            f"<tr><td>{esc(result.meter)} <small>{esc(result.channel)}</small></td><td>{model}</td>"
-            f"<td>{esc(binding.plane)}</td><td class='n'>{esc(dynamic)}</td><td class='n'>{apart}</td>"
-            f"<td class='n wide'>{gross}</td><td class='n wide'>{si(result.standby_w, 'W')}</td>"
-            f"<td class='n wide'>{percent(result.coverage, digits=4)}</td></tr>"
+            f"<tr><td>{esc(result.meter)} "
+            f"<small>{esc(result.channel)}</small></td><td>{model}</td><td>{esc(binding.plane)}</td><td "
+            f"class='n'>{esc(dynamic)}</td><td class='n'>{apart}</td><td class='n wide'>{gross}</td><td class='n "
+            f"wide'>{si(result.standby_w, 'W')}</td><td class='n wide'>{percent(result.coverage, digits=4)}</td></tr>"
         )
     note = ""
     if len(rows) > 1:
         note = (
-            "<figcaption>Each meter sees what lies behind its own plane: figures of different planes differ by "
-            "what is "
-            "lost or used between them, and need not agree. The first is the run's result.</figcaption>"
+            "<figcaption>Each meter sees what lies behind its own plane: figures of different planes differ by what "
+            "is lost or used between them, and need not agree. The first is the run's result.</figcaption>"
         )
     return (
-        f'{head}<div class="scroll"><table><thead><tr><th>meter</th><th>is</th><th>plane</th>'
-        '<th class="n">dynamic energy</th><th class="n">against the first</th><th class="n wide">gross</th>'
-        f'<th class="n wide">standby</th><th class="n wide">coverage</th></tr></thead><tbody>{"".join(rows)}</tbody>'
+        f'{head}<div class="scroll"><table><thead><tr><th>meter</th><th>is</th><th>plane</th><th class="n">dynamic '
+        'energy</th><th class="n">against the first</th><th class="n wide">gross</th><th class="n '
+        f'wide">standby</th><th class="n wide">coverage</th></tr></thead><tbody>{"".join(rows)}</tbody>'
         f"</table></div>{note}</section>"
     )
 
@@ -65,11 +64,11 @@ def provenance_section(material: Material) -> str:
         for name, entry in manifest.get("files", {}).items()
     )
     return (
-        '<section aria-labelledby="p"><h2 id="p">Provenance</h2>'
-        f'<dl class="facts">{listed}</dl><p>The same figure from the same raw data:</p>'
-        f"<pre>joulebench analyse {esc(material.path)} --check</pre>"
-        f'<details><summary>Raw files and their hashes</summary><div class="scroll"><table><thead><tr><th>file</th>'
-        f'<th class="n">bytes</th><th>SHA-256</th></tr></thead><tbody>{files}</tbody></table></div></details>'
+        f'<section aria-labelledby="p"><h2 id="p">Provenance</h2><dl class="facts">{listed}</dl><p>The same figure '
+        f"from the same raw data:</p><pre>joulebench analyse {esc(material.path)} --check</pre><details><summary>Raw "
+        "files and their hashes</summary><div "
+        'class="scroll"><table><thead><tr><th>file</th><th '
+        f'class="n">bytes</th><th>SHA-256</th></tr></thead><tbody>{files}</tbody></table></div></details>'
         f"</section>"
     )
 

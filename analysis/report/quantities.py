@@ -23,6 +23,14 @@ def si(value: float | None, unit: str, *, digits: int = 3) -> str:
     return f"{scaled:.{places}f} {prefix}{unit}"
 
 
+def count(value: float) -> str:
+    """`1.82 G`, `720 M`: a large whole number to three digits."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor * 0.9995:
+            return f"{value / factor:.3g} {prefix}"
+    return f"{value:.0f}"
+
+
 def plus_minus(value: float | None, interval: Sequence[float] | None, unit: str) -> str:
     """`12.34 ± 0.56 mJ`: value and half the width of its interval; a dash if either is not known."""
     if value is None or interval is None:

@@ -55,7 +55,7 @@ def _methods(text: str) -> str:
 
 def methods_section(text: str) -> str:
     return (
-        '<section aria-labelledby="me"><h2 id="me">Methods, for a paper</h2>'
-        f'<blockquote id="methods">{esc(text)}</blockquote>'
-        '<button type="button" class="copy" data-what="methods">copy</button></section>'
+        '<section aria-labelledby="me"><h2 id="me">Methods, for a paper</h2><blockquote '
+        f'id="methods">{esc(text)}</blockquote><button type="button" class="copy" '
+        'data-what="methods">copy</button></section>'
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from analysis.report.quantities import esc, si
+from analysis.report.quantities import count, esc, si
 
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 78, 120, 14, 44
@@ -53,13 +53,11 @@ def scatter(dots: list[Dot], *, x_name: str, x_unit: str, label: str) -> str:
               HEIGHT - BOTTOM, TOP)  # fmt: skip
     parts = []
     for tick in x.ticks():
+        text = si(tick, x_unit, digits=1) if x_unit == "s" else count(tick)
         parts.append(
             f'<line class="axis" x1="{x.at(tick):.1f}" x2="{x.at(tick):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
         )
-        parts.append(
-            f'<text x="{x.at(tick):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">'
-            f"{si(tick, x_unit, digits=1)}</text>"
-        )
+        parts.append(f'<text x="{x.at(tick):.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{text}</text>')
     for tick in y.ticks():
         parts.append(
             f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.at(tick):.1f}" y2="{y.at(tick):.1f}"/>'
@@ -71,8 +69,8 @@ def scatter(dots: list[Dot], *, x_name: str, x_unit: str, label: str) -> str:
     for dot in sorted(dots, key=lambda d: -y.at(d.energy_j)):
         a, b, at = y.at(dot.interval_j[0]), y.at(dot.interval_j[1]), y.at(dot.energy_j)
         parts.append(
-            f'<line x1="{x.at(dot.x):.1f}" x2="{x.at(dot.x):.1f}" y1="{a:.1f}" y2="{b:.1f}" '
-            f'stroke="var(--ink)" stroke-width="1.3"/>'
+            f'<line x1="{x.at(dot.x):.1f}" x2="{x.at(dot.x):.1f}" y1="{a:.1f}" y2="{b:.1f}" stroke="var(--ink)" '
+            'stroke-width="1.3"/>'
         )
         parts.append(
             f'<circle cx="{x.at(dot.x):.1f}" cy="{at:.1f}" r="4.5" fill="var(--blue)"><title>'

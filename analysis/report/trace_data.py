@@ -59,7 +59,7 @@ def trace_json(material: Material, index: int = 0, *, coarse: bool = False) -> d
         "spans": spans_json(moved, begin_ns), "standby": standby_json(view, begin_ns, end_ns), "gap_w": gap_w,
         "busy": busy_json(moved, rows, begin_ns=begin_ns, tick_ns=tick_ns) if len(rows) else None,
         "kernels": None if coarse else
-            kernels_json(material.profile, material.stamps, moved, rows, begin_ns=begin_ns),
+            kernels_json(material.profile, material.features, material.stamps, moved, rows, begin_ns=begin_ns),
     }  # fmt: skip
 
 

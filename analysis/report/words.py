@@ -166,6 +166,33 @@ FLAGS: dict[str, Words] = {
         "Power and stamps were placed on one time axis by declaration, not by what the data show.",
         "Check that the declared alignment_u_s is honest.",
     ),
+    "file_truncated": Words(
+        "The imported file ends in the middle; what came before was used.", "Fetch the whole file and import it again."
+    ),
+    "stamps_nominal": Words(
+        "The begin and end of the imported windows are nominal, not stamped where the work was done.",
+        "Treat the duration of an inference as what the source says, not as measured.",
+    ),
+    "window_count_unknown": Words(
+        "Nobody knows how many inferences an imported window holds, so energies are per window.",
+        "Give the count to the import if you know it.",
+    ),
+    "negative_baseline": Words(
+        "The imported trace reads below zero at rest, so its meter's zero is off by at least that much.",
+        "Prefer dynamic energy, where the zero cancels.",
+    ),
+    "reading_kind_unknown": Words(
+        "It is not known whether a reading of the imported meter is an instant or a mean.",
+        "Say which it is when you import, if the meter's maker states it.",
+    ),
+    "time_zones_assumed_equal": Words(
+        "The imported files do not state their time zone; both were taken to be in the same one.",
+        "Check that power and marks lie over each other in the trace.",
+    ),
+    "meter_zero_unknown": Words(
+        "Nobody states the zero of the imported meter, and gross energy holds all of its error.",
+        "Give its limit to the import with --offset-w.",
+    ),
     "no_total_declared": Words(
         "Several rails were measured and nobody declared which add up to the board: each is a result of its own.",
         "Declare total in the bench file.",

@@ -9,12 +9,6 @@
     lead_out: ["--sky", "lead-out"], probe: ["--vermillion", "gap probe"], standby_after: ["--green", "standby after"],
   };
   const SHADED = new Set(["standby_before", "marker", "measured", "probe", "standby_after"]);
-  const CLASS = {
-    "convolution": "--blue", "matrix product": "--vermillion", "recurrent": "--green", "attention": "--pink",
-    "normalisation": "--yellow", "activation": "--orange", "pooling": "--sky", "elementwise": "--grey",
-    "data movement": "--grey-light", "outside kernels": "--line", "several": "--grey-dark", "other": "--grey-dark",
-  };
-
   function bytes(text) {
     const raw = atob(text), out = new Uint8Array(raw.length);
     for (let i = 0; i < raw.length; i++) out[i] = raw.charCodeAt(i);
@@ -394,13 +388,13 @@
         const [a, b] = e.edge(j);
         if (b < this.a || a > this.b) continue;
         const x0 = Math.max(this.x(a), this.left), x1 = Math.min(this.x(b), this.left + this.plotWidth), wide = x1 - x0;
-        g.fillStyle = colour(CLASS[k.classes[j]] || "--grey");
+        g.fillStyle = k.colours[j];
         g.fillRect(x0, y, Math.max(wide - (wide > 3 ? 1 : 0), 0.6), height);
         if (wide > 5) { g.globalAlpha = 0.25; g.strokeStyle = colour("--ink"); g.beginPath(); g.moveTo(x0, top); g.lineTo(x0, bottom); g.stroke(); g.globalAlpha = 1; }
         if (wide > 30) {
           let text = k.names[j];
           while (text.length > 3 && g.measureText(text).width > wide - 6) text = text.slice(0, text.length - 2);
-          if (g.measureText(text).width <= wide - 4) { g.fillStyle = k.classes[j] === "convolution" ? "#fff" : "#111"; g.fillText(text, x0 + 3, y + height - 6); }
+          if (g.measureText(text).width <= wide - 4) { g.fillStyle = /^#(00|60|D5|A6)/.test(k.colours[j]) ? "#fff" : "#111"; g.fillText(text, x0 + 3, y + height - 6); }
         }
       }
     }

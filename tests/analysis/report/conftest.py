@@ -10,12 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.features.record import LayerFeatures, OpClass
 from analysis.report.material import Material, load_material
 from harness.core.layers import Kernel, LayerProfile, LayerStamps
 from harness.core.result import LayerEnergy, LayerReport
 from harness.core.timeline import Phase
 
 OPS = ("Conv", "Relu", "MaxPool", "FusedConv", "Concat", "Gemm", "Unheard")
+CLASSES = dict(
+    zip(
+        OPS,
+        (OpClass.CONVOLUTION, OpClass.ACTIVATION, OpClass.POOLING, OpClass.CONVOLUTION, OpClass.MOVEMENT, OpClass.DENSE,
+         OpClass.UNKNOWN),
+        strict=True,
+    )
+)  # fmt: skip
 MakeMaterial = Callable[..., Material]
 
 
@@ -51,7 +60,8 @@ def laid_over(material: Material, count: int, *, group: int = 0, stamped: bool =
     primary = dataclasses.replace(material.result, layers=report)
     analysis = dataclasses.replace(material.analysis, results=(primary, *material.analysis.results[1:]))
     stamps = _stamps(material, profile) if stamped else None
-    return dataclasses.replace(material, analysis=analysis, profile=profile, stamps=stamps)
+    features = tuple(LayerFeatures(k.name, k.op, op_class=CLASSES[k.op], macs=10**6) for k in kernels)
+    return dataclasses.replace(material, analysis=analysis, profile=profile, stamps=stamps, features=features)
 
 
 def _stamps(material: Material, profile: LayerProfile) -> LayerStamps:
