@@ -87,7 +87,7 @@ def _moved(node: Node, count: Count) -> dict[str, Any]:
     """Elements and bytes read and written, parameters, widths."""
     weights = list(_weights(node, count))
     inputs = [(k, i) for k, i in enumerate(node.inputs) if i is not None and not i.constant and k not in count.control]
-    held = tuple((operand.name, count.weights.get(k, operand.elements)) for k, operand in weights)
+    held = tuple((operand.name, count.weights.get(k, operand.elements)) for k, operand in weights if not operand.made)
     largest = max(weights, key=lambda pair: pair[1].elements, default=None)
     first = next((operand for _, operand in inputs), None)
     facts: dict[str, Any] = {

@@ -30,6 +30,7 @@ class Graph:
         self.nodes: list[Any] = list(_walk(model.graph))
         self.outputs = {v.name for v in model.graph.output}
         self.types, self.constants = inferred(model, axes)
+        self._made: set[str] = set()  # by kernels that were executed
         self._by_name = {n.name: n for n in self.nodes if n.name}
 
     def executed(self) -> Iterator[Node]:
@@ -63,6 +64,7 @@ class Graph:
             for name, tensor in zip(written, kernel.outputs, strict=True):
                 self.types[name] = (tensor.dtype, tensor.shape)
         self._learn_inputs([i for i in node.input if i], kernel.inputs)
+        self._made.update(written)
         return self._node(node, self._operands(node.input), self._operands(node.output))
 
     def _learn_inputs(self, names: Sequence[str], seen: Sequence[Tensor]) -> None:
@@ -91,7 +93,7 @@ class Graph:
 
     def _operand(self, name: str) -> Operand:
         dtype, shape = self.types.get(name, ("", None))
-        return Operand(name, dtype, shape, name in self.constants, name in self.outputs)
+        return Operand(name, dtype, shape, name in self.constants, name in self.outputs, name in self._made)
 
     def _node(self, node: Any, inputs: list[Operand | None], outputs: list[Operand | None]) -> Node:
         from onnx import AttributeProto, helper

@@ -24,13 +24,18 @@ class Uncountable(Exception):
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that a node reads or writes. `constant`: fixed in the model; `kept`: others see it (a graph output)."""
+    """A tensor that a node reads or writes.
+
+    `constant`: fixed in the model, or made of constants alone; `made`: the latter, by a kernel that was executed (a
+    weight that is dequantised each time): read as a weight, but held elsewhere; `kept`: a graph output.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...] | None
     constant: bool = False
     kept: bool = False
+    made: bool = False
 
     @property
     def dims(self) -> tuple[int, ...]:

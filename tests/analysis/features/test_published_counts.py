@@ -17,6 +17,7 @@ from analysis.features.record import LayerFeatures, OpClass
 from analysis.features.totals import total
 from harness.models import generated, zoo
 
+pytestmark = pytest.mark.slow  # drawing the weights of VGG-19 and ZFNet takes most of a minute
 PRODUCTS = {OpClass.CONVOLUTION, OpClass.DEPTHWISE, OpClass.DENSE, OpClass.MATMUL}
 
 
