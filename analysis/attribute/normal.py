@@ -52,8 +52,8 @@ class Alignment:
 @dataclass(frozen=True)
 class Stretch:
     """Readings of a part of one start: edges (n + 1,) on the board's clock with the lag of the start taken off, where
-    `from_reading` is the first that counts (those before it wind up the filter), mean power, which are usable, and which count for the
-    level: also those of inferences that do not have the profile's shares."""
+    `from_reading` is the first that counts (those before it wind up the filter), mean power, which are usable
+    and which count for the level: also those of inferences that do not have the profile's shares."""
 
     start: int
     block: int

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from harness.bench.campaigns.quarantine import campaigns_below, read_notes
 from harness.cli.format import engineering, half_width, headline, percent, with_uncertainty
+from harness.cli.layers import print_layers
 from harness.cli.results import console, print_json, print_quarantine, print_results, stored_result
 from harness.core.errors import SpecError
 from harness.store.find import RunEntry, RunStatus, default_roots, find_run, list_runs
@@ -21,7 +22,7 @@ def roots_of(root: Path | None) -> Sequence[Path]:
     return (root,) if root is not None else default_roots()
 
 
-def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = True) -> None:
+def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = True, every_layer: bool = False) -> None:
     """`kept`: the run directory stays, so that its files can be pointed at."""
     run = find_run(selector, roots_of(root))
     RunReader.open(run)  # tampered or half written: one error instead of a figure
@@ -52,6 +53,7 @@ def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = Tr
         out.print(f"  flags: {', '.join(result['flags'])}")
     if result["budget"] and result["status"] == "valid":
         out.print(_budget_table(result))
+    print_layers(out, result, every=every_layer)
     if kept:
         out.print(f"  picture: {run / 'derived' / 'trace.png'}")
 

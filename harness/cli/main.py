@@ -75,14 +75,19 @@ def run(
 
 
 @app.command()
-def show(run: ShowRun = None, root: Root = None, as_json: AsJson = False) -> None:
+def show(
+    run: ShowRun = None,
+    layers: Annotated[bool, typer.Option("--layers", help="All layers of the run, not only the largest.")] = False,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
     """Show one run's result with its budget, or (without RUN) a table of all runs."""
     from harness.cli.look import show_all, show_run
 
     if run is None:
         show_all(root=root, as_json=as_json)
     else:
-        show_run(run, root=root, as_json=as_json)
+        show_run(run, root=root, as_json=as_json, every_layer=layers)
 
 
 @app.command()
