@@ -256,9 +256,11 @@ class _Solver:
             channel=self.job.label,
             details=_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
         )
-        if problem is None and is_gross:
-            return gross_result(result, gross)
-        if problem is None:
+        if is_gross:
+            result = gross_result(result, gross)
+            if problem is None:
+                return result
+        elif problem is None:
             known = self.recorded
             report = layer_report(known, self.channel, self.timeline, lag, solution, parts) if known else None
             return replace(result, layers=report)

@@ -51,6 +51,8 @@ def results_table(rows: Sequence[Row], *, wide: bool) -> Table:
     The bench is a column where the runs are of more than one.
     """
     title = "dynamic energy of one inference, above standby; ± is half the 95 % interval"
+    if any(result and result["status"] == "valid" and result["energy_per_inference_j"] is None for _, result in rows):
+        title += "; gross: standby included"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     columns = {"bench": "left", "model": "left", "batch": "right", "energy": "right", "gross": "right",
                "standby": "right", "n": "right", "limited by": "left", "data": "left", "id": "left"}  # fmt: skip

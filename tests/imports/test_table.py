@@ -49,7 +49,8 @@ FORMS = {
     "units typed": (["a", "b"], [T * 1e6, P * 1e6], {"time": "a:us", "power": "b:uW", "kind": "mean"}),
     "current and voltage": (["t", "i", "u"], [T, P / 5 * 1e3, T * 0 + 5000],
                             {"time": "t:s", "current": "i:mA", "voltage": "u:mV", "kind": "mean"}),
-    "current at a known voltage": (["t", "i"], [T, P / 5], {"time": "t:s", "current": "i:A", "volts": 5.0, "kind": "mean"}),
+    "current at a known voltage": (["t", "i"], [T, P / 5],
+                                   {"time": "t:s", "current": "i:A", "volts": 5.0, "kind": "mean"}),
     "a counter": (["t", "e"], [T, np.cumsum(P) * 0.01 / 3600 * 1e3], {"time": "t:s", "energy": "e:mWh"}),
     "points": (["t", "p"], [T, P], {"time": "t:s", "power": "p:W", "kind": "point"}),
 }  # fmt: skip
@@ -67,8 +68,9 @@ def test_every_form_of_a_table_gives_the_same_energy(tmp_path: Path, form: str) 
 
 
 @pytest.mark.parametrize(
-    ("standby", "flag"), [([(2.0, 9.0), (22.0, 29.0)], ""), ([(2.0, 9.0)], "single_bracket"), ([(22.0, 29.0)], "single_bracket")]
-)  # fmt: skip
+    ("standby", "flag"),
+    [([(2.0, 9.0), (22.0, 29.0)], ""), ([(2.0, 9.0)], "single_bracket"), ([(22.0, 29.0)], "single_bracket")],
+)
 def test_brackets_give_dynamic_energy(tmp_path: Path, standby: list[tuple[float, float]], flag: str) -> None:
     columns = ColumnMap(time="t:s", power="p:W", kind="mean")
     result = result_of(tmp_path, table(["t", "p"], [T, P]), columns, standby=standby)["result"]
