@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from analysis.analyse import analyse_run
 from drivers.simulated.rig.ranges import worlds_folder
 from drivers.simulated.rig.truth import RECORD, RunTruth
+from drivers.simulated.rig.world import draw
 from harness.core.errors import SpecError
 from harness.exam.campaign import exam_scenario, exam_scenarios
 from harness.exam.estimate import Estimate
 from harness.exam.join import ExamRow, Truth, truth_of
-from harness.exam.scenario import load_scenario, with_protocol
+from harness.exam.scenario import Scenario, load_scenario, with_protocol
 from harness.exam.score import fault_free, grade, grade_oracle, grade_practitioner, graded_json
 from harness.exam.tables import exam_table
 from harness.exam.virtual import exam_protocol
@@ -63,6 +65,18 @@ def test_the_expectation_is_over_durations_too_where_their_distribution_is_known
     assert row.oracle.dynamic_j == pytest.approx(truth.expected_j, rel=1e-4)  # he knows the durations
 
 
+def test_the_practitioner_reads_off_the_plot_how_late_the_meter_is(tmp_path):
+    path = tmp_path / "late.yaml"
+    ideal = (worlds_folder() / "ideal.yaml").read_text()
+    path.write_text(
+        ideal.replace("latency_s: .5", "latency_s: 2.5").replace("clock_offset_s: 0", "clock_offset_s: -700")
+    )
+    late = scenario(path)
+    assert draw(3, late.ranges).supply.latency_s == 2.5 and draw(3, late.ranges).board.clock_offset_s == -700
+    for row in exam_scenario(3, late):
+        assert row.valid and row.practitioner.dynamic_j == pytest.approx(row.truth.realised_j, rel=2e-3), row.meter
+
+
 def test_what_is_found_does_not_depend_on_the_number_of_processes():
     one = exam_scenarios(2, scenario(), seed=7050, jobs=1)
     two = exam_scenarios(2, scenario(), seed=7050, jobs=2)
@@ -87,6 +101,21 @@ def test_a_scenario_that_crashes_is_a_row_of_its_own_and_no_refusal(tmp_path):
     graded = graded_json(rows, scenarios=len(examined))
     assert graded["scenarios"] == 4 and graded["results"] == 3 * (4 - len(crashed))
     assert graded["invalid"] == sum(1 for r in rows if not r.valid)
+
+
+@dataclasses.dataclass(frozen=True)
+class Deadly(Scenario):
+    """A scenario that ends the process that unpacks it, as the kernel does where memory runs out."""
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+def test_a_worker_that_dies_loses_no_scenario():
+    sound = scenario("ideal")
+    deadly = Deadly(sound.ranges, sound.protocol, sound.meters)
+    examined = exam_scenarios(3, deadly, seed=5, jobs=2)
+    assert [(e.seed, e.rows, e.crash.kind) for e in examined] == [(s, (), "BrokenProcessPool") for s in (5, 6, 7)]
 
 
 def test_the_truth_of_another_bench_is_refused(tmp_path):
