@@ -127,7 +127,7 @@ def _place(board: BoardSpec) -> tuple[str, str | None, str | None]:
 
 
 def resolve_protocol(document: Document, section: ProtocolSection, *, base: ProtocolSpec | None = None) -> ProtocolSpec:
-    """The profile (`base`, if given, where the file names none) with the file's own fields in place, checked as a whole."""
+    """The profile (`base`, if given, where the file names none) with the file's fields in it, checked as a whole."""
     if section.profile not in PROFILES:
         raise document.error(
             f"there is no protocol profile {section.profile!r}",
