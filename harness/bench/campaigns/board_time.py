@@ -1,7 +1,7 @@
 """How much of a campaign's time its boards spent being measured, worked out from its events alone.
 
 A protocol step is what the protocol prescribes and the meters record: idle reference, load, settling, standby
-brackets, the programs with the inferences, the recorded tail. Everything else (connecting, checking, starting
+brackets, the programs with the inferences, the recorded tail; and the profile pass behind them. Everything else (connecting, checking, starting
 processes, storing) is what the harness costs.
 """
 

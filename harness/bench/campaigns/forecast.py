@@ -70,7 +70,15 @@ def _run_s(protocol: ProtocolSpec, case: int) -> float:
     )
     expected_settle_s = min(max(SETTLE_EXPECTED_S, protocol.settle_min_s), protocol.settle_max_s)
     settle_s = (protocol.settle_min_s, expected_settle_s, protocol.settle_max_s)[case]
-    return IDLE_REFERENCE_S + protocol.starts * start_s + 2 * (settle_s + protocol.standby_s) + TAIL_S
+    brackets_s = 2 * (settle_s + protocol.standby_s)
+    return IDLE_REFERENCE_S + protocol.starts * start_s + brackets_s + TAIL_S + _profile_s(protocol, case)
+
+
+def _profile_s(protocol: ProtocolSpec, case: int) -> float:
+    """The profile pass: the model loaded twice, warmed up, and run with and without a profiler."""
+    if protocol.layers == "off":
+        return 0.0
+    return 2.0 * START_S[case] + protocol.warm_up_s + 3.0 * protocol.profile_inferences * INFERENCE_S[case]
 
 
 def history(root: Path) -> tuple[PastRun, ...]:

@@ -60,6 +60,12 @@ def test_the_range_contains_the_program(protocol: ProtocolSpec) -> None:
     assert found.expected_s > program_s(protocol, 0.01) + 2 * protocol.settle_min_s
 
 
+def test_a_profile_pass_takes_time_too() -> None:
+    plain, layers = from_protocol(QUICK), from_protocol(dataclasses.replace(QUICK, layers="profile"))
+    assert layers.low_s > plain.low_s + QUICK.warm_up_s
+    assert layers.expected_s > plain.expected_s + QUICK.warm_up_s + 2 * QUICK.profile_inferences * 0.01
+
+
 def test_history_of_like_runs_wins_over_the_bench_and_the_bench_over_the_protocol() -> None:
     like = PastRun(json.loads(make_spec("a").canonical()), 41.0)
     longer = PastRun(json.loads(make_spec("a").canonical()), 45.0)
