@@ -183,7 +183,13 @@ def nvidia_smi(
 
     declared = Declared(name, board, plane, meter_model, gain_rel, offset_w, accuracy_source, origin, marks_u, batch)
     options = SmiOptions(
-        field=field, kind=kind, window_s=window, utc_offset_h=utc_offset, gpu=gpu, marks_unit=marks_unit, rule=rule
+        field=field,
+        kind=kind,
+        window_s=window,
+        utc_offset_s=utc_offset * 3600,
+        gpu=gpu,
+        marks_unit=marks_unit,
+        rule=rule,
     )
     run = smi_run(file, marks, inferences, options, declared, pmd=pmd, pmd_start=pmd_start, rails=pmd_rails.split(","))
     import_run(run, root=root, as_json=as_json)

@@ -36,7 +36,7 @@ class Trial:
     """Energy of consecutive samples (in the file's unit), and, if the file says so, the measured block in samples and
     its inferences."""
 
-    energy: FloatArray
+    samples: FloatArray
     block: tuple[int, int] | None = None
     inferences: int | None = None
 
@@ -120,7 +120,7 @@ def build(source: Source, marks: Sequence[float] | None, inferences: str | None,
     offsets, t_ns, gaps = [], [], []
     begin_ns = 0
     for k, trial in enumerate(trace.trials):
-        stamps = begin_ns + np.rint(np.arange(1, len(trial.energy) + 1) * (1e9 / trace.rate_hz)).astype(np.int64)
+        stamps = begin_ns + np.rint(np.arange(1, len(trial.samples) + 1) * (1e9 / trace.rate_hz)).astype(np.int64)
         if k:
             gaps.append(Gap(begin_ns - BETWEEN_NS, begin_ns, -1, "between trials"))
         offsets.append(begin_ns)
@@ -129,7 +129,7 @@ def build(source: Source, marks: Sequence[float] | None, inferences: str | None,
     windows = _windows(source, trace, marks, inferences, offsets, int(t_ns[-1][-1]))
     timeline, told = windows_timeline(CLOCK, windows)
     period = round(1e9 / trace.rate_hz)
-    energy = np.concatenate([t.energy for t in trace.trials])
+    energy = np.concatenate([t.samples for t in trace.trials])
     readings = Readings(
         t_ns=np.concatenate(t_ns), columns={"power": ("W", energy, trace.rate_hz * trace.unit_j)},
         channels={"main": ("power",)},
@@ -145,8 +145,8 @@ def build(source: Source, marks: Sequence[float] | None, inferences: str | None,
     told["flags"] = [*told["flags"], *declared.flags(), *(["file_truncated"] if trace.notes else [])]
     asked = [[w.begin_ns, w.end_ns, w.inferences] for w in windows]
     return ForeignRun(
-        FORMAT, run_name(declared.name or source.stem.removesuffix(".energy")), identity([source], [asked, declared.to_json()]),
-        declared.origin or f"EnergyRunner trace {source.path.name}", (meter,), timeline,
+        FORMAT, run_name(declared.name or source.stem.removesuffix(".energy")),
+        identity([source], [asked, declared.to_json()]), declared.origin or f"EnergyRunner trace {source.path.name}", (meter,), timeline,
         imported_protocol(alignment_u_s=declared.alignment_u_s or 0.0), declared.board, declared.batch,
         documents={"import": told},
     )  # fmt: skip

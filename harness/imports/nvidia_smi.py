@@ -44,7 +44,7 @@ class SmiLog:
     notes: tuple[str, ...] = ()
 
 
-def parse(source: Source, *, field: str, utc_offset_h: float, gpu: str | None) -> SmiLog:
+def parse(source: Source, *, field: str, utc_offset_s: float, gpu: str | None) -> SmiLog:
     """Rows of one GPU. SpecError naming the line, or the fields that there are."""
     lines = source.lines()
     rows = [[part.strip() for part in row] for row in csv.reader(lines)]
@@ -72,7 +72,7 @@ def parse(source: Source, *, field: str, utc_offset_h: float, gpu: str | None) -
         if ABSENT.match(row[value]):
             missing += 1
             continue
-        times.append(_unix_ns(source, row[at], utc_offset_h, line=line))
+        times.append(_unix_ns(source, row[at], utc_offset_s, line=line))
         watts.append(_watt(source, row[value], stated[1] if stated else None, field, line=line))
     if len(times) < 2:
         raise source.wrong(
@@ -98,12 +98,12 @@ def _rows_of_gpu(
     return [(line, row) for line, row in numbered if gpu is None or row[who] == gpu]
 
 
-def _unix_ns(source: Source, text: str, utc_offset_h: float, *, line: int) -> int:
+def _unix_ns(source: Source, text: str, utc_offset_s: float, *, line: int) -> int:
     try:
         moment = datetime.datetime.strptime(text, STAMP)
     except ValueError:
         raise source.wrong(f"timestamp is {text!r}; expected YYYY/MM/DD hh:mm:ss.mmm", line=line) from None
-    return int((moment - EPOCH) / datetime.timedelta(microseconds=1)) * 1000 - round(utc_offset_h * 3600e9)
+    return int((moment - EPOCH) / datetime.timedelta(microseconds=1)) * 1000 - round(utc_offset_s * 1e9)
 
 
 def _watt(source: Source, text: str, stated: str | None, field: str, *, line: int) -> float:
@@ -162,7 +162,7 @@ class SmiOptions:
     field: str = "power.draw"
     kind: str = "unknown"
     window_s: float | None = None
-    utc_offset_h: float = 0.0
+    utc_offset_s: float = 0.0
     gpu: str | None = None
     marks_unit: str = "s"
     rule: str = "pairs"
@@ -179,7 +179,7 @@ def build(
         raise SpecError(f"--kind {options.kind!r} is unknown", hint=f"use one of {', '.join(KINDS)}")
     if options.marks_unit not in MARK_UNITS:
         raise SpecError(f"--marks-unit {options.marks_unit!r} is unknown", hint=f"use one of {', '.join(MARK_UNITS)}")
-    log = parse(source, field=options.field, utc_offset_h=options.utc_offset_h, gpu=options.gpu)
+    log = parse(source, field=options.field, utc_offset_s=options.utc_offset_s, gpu=options.gpu)
     origin = int(log.unix_ns[0]) if second_origin_ns is None else second_origin_ns
     unit = MARK_UNITS[options.marks_unit]
     ns = [(round(m * 1e9) if unit is None else round(m * unit * 1e6) * 1000 - origin) for m in marks]

@@ -48,7 +48,7 @@ def document(root: Path, text: str, marks: str, *, options: SmiOptions | None = 
     file = root / "gpu.csv"
     file.write_text(text, encoding="utf-8")
     given: dict[str, Any] = {"pmd": None, "pmd_start": None, "rails": ["1", "2", "4"], **pmd}
-    run = smi_run(file, marks, None, options or SmiOptions(utc_offset_h=1.0), Declared(), **given)
+    run = smi_run(file, marks, None, options or SmiOptions(utc_offset_s=3600.0), Declared(), **given)
     return document_of(write_run(root / "runs", run), new=True)
 
 
@@ -61,7 +61,7 @@ def test_a_window_of_the_load_gives_gross_energy_and_says_that_the_kind_is_unkno
 
 
 def test_repeats_of_a_register_are_not_samples() -> None:
-    log = parse(source(csv_text()), field="power.draw", utc_offset_h=1.0, gpu=None)
+    log = parse(source(csv_text()), field="power.draw", utc_offset_s=3600.0, gpu=None)
     rows, period = updates(log.unix_ns, log.power_w)
     assert len(log.unix_ns) == 1714 and 115 <= len(rows) <= 125
     assert period * 1e-9 == pytest.approx(0.1, abs=0.01)
@@ -76,7 +76,7 @@ def test_a_register_that_is_written_with_the_same_number_is_not_a_hole() -> None
 
 
 def test_what_a_value_means_is_declared(tmp_path: Path) -> None:
-    options = SmiOptions(utc_offset_h=1.0, kind="overlapping", window_s=1.0)
+    options = SmiOptions(utc_offset_s=3600.0, kind="overlapping", window_s=1.0)
     short = document(tmp_path, csv_text(), "3.5,8.5", options=options)["result"]
     assert short["reason"] == "below_resolution"  # a value remembers a second, the window has five
     long = csv_text(seconds=60.0, busy=(3.0, 57.0))
@@ -87,7 +87,7 @@ def test_what_a_value_means_is_declared(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["{:.2f} W", "{:.2f}"])
 def test_units_stand_in_the_value_or_in_the_heading(form: str) -> None:
-    log = parse(source(csv_text(form=form)), field="power.draw", utc_offset_h=0.0, gpu=None)
+    log = parse(source(csv_text(form=form)), field="power.draw", utc_offset_s=0.0, gpu=None)
     assert log.power_w.max() == pytest.approx(200, abs=3)
 
 
@@ -105,7 +105,7 @@ def test_units_stand_in_the_value_or_in_the_heading(form: str) -> None:
 )
 def test_what_is_wrong_is_named(text: str, field: str, words: str) -> None:
     with pytest.raises(SpecError) as caught:
-        parse(source(text), field=field, utc_offset_h=0.0, gpu=None)
+        parse(source(text), field=field, utc_offset_s=0.0, gpu=None)
     assert words in str(caught.value)
 
 
@@ -113,12 +113,12 @@ def test_several_cards_need_a_choice() -> None:
     lines = csv_text().splitlines()
     both = "\n".join([lines[0], *(row for line in lines[1:] for row in (line, line.replace(", 0,", ", 1,")))]) + "\n"
     with pytest.raises(SpecError, match="2 GPUs in one file"):
-        parse(source(both), field="power.draw", utc_offset_h=0.0, gpu=None)
-    assert len(parse(source(both), field="power.draw", utc_offset_h=0.0, gpu="1").unix_ns) == 1714
+        parse(source(both), field="power.draw", utc_offset_s=0.0, gpu=None)
+    assert len(parse(source(both), field="power.draw", utc_offset_s=0.0, gpu="1").unix_ns) == 1714
 
 
 def test_marks_on_another_clock_are_asked_about(tmp_path: Path) -> None:
-    options = SmiOptions(utc_offset_h=0.0, marks_unit="unix-us")
+    options = SmiOptions(utc_offset_s=0.0, marks_unit="unix-us")
     with pytest.raises(SpecError, match="give --utc-offset HOURS"):
         document(tmp_path, csv_text(), f"{BEGIN_US + 3_500_000},{BEGIN_US + 8_500_000}", options=options)
 
@@ -135,7 +135,7 @@ def pmd_bytes(*, seconds: float, watt: tuple[float, float, float, float], per_s:
 
 def test_a_pmd_recording_is_a_second_meter_whose_processor_cable_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "PMD_data.bin").write_bytes(pmd_bytes(seconds=12.0, watt=(59.0, 118.1, 59.0, 23.6)) + b"\x01\x02")
-    options = SmiOptions(utc_offset_h=1.0, marks_unit="unix-us")
+    options = SmiOptions(utc_offset_s=3600.0, marks_unit="unix-us")
     marks = f"{BEGIN_US + 3_500_000},{BEGIN_US + 8_500_000}"
     pmd = {"pmd": tmp_path / "PMD_data.bin", "pmd_start": str(BEGIN_US)}
     found = document(tmp_path, csv_text(), marks, options=options, **pmd)
@@ -168,12 +168,12 @@ def test_the_ratio_of_both_meters_is_the_published_one(tmp_path: Path, folder: s
     """Over the time that both saw, the processor's cable included, as it was published."""
     where = REAL / folder
     begin = int((where / "PMD_start_ts.txt").read_text()) - 50_000
-    smi = parse(read_source(where / "gpudata.csv.gz"), field="power.draw", utc_offset_h=1.0, gpu=None)
+    smi = parse(read_source(where / "gpudata.csv.gz"), field="power.draw", utc_offset_s=3600.0, gpu=None)
     t_ns, _, _ = pmd_usb.parse(read_source(where / "PMD_data.bin.gz"))
     first = max(begin, int(smi.unix_ns[0]) // 1000)
     last = min(begin + int(t_ns[-1]) // 1000, int(smi.unix_ns[-1]) // 1000)
     run = smi_run(
-        where / "gpudata.csv.gz", f"{first},{last}", None, SmiOptions(utc_offset_h=1.0, marks_unit="unix-us"),
+        where / "gpudata.csv.gz", f"{first},{last}", None, SmiOptions(utc_offset_s=3600.0, marks_unit="unix-us"),
         Declared(), pmd=where / "PMD_data.bin.gz", pmd_start=str(where / "PMD_start_ts.txt"),
         rails=["1", "2", "3", "4"],
     )  # fmt: skip
