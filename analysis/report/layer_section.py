@@ -51,6 +51,8 @@ def operator_classes(report: LayerReport, features: Sequence[LayerFeatures]) -> 
 def layer_section(material: Material) -> str:
     report = material.result.layers
     head = '<section aria-labelledby="l"><h2 id="l">Energy by layer</h2>'
+    if report is None and material.document("import"):
+        return f"{head}<p>An imported trace holds no stamps of layers.</p></section>"
     if report is None:
         return f"{head}<p>Layers were not asked for in this run. {HOW}</p></section>"
     if not report.layers:

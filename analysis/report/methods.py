@@ -25,7 +25,7 @@ PLANES = {"dc_input": "the DC input", "wall": "the mains socket", "rail": "a sup
 def methods(material: Material) -> str:
     """Plain text, one paragraph."""
     sentences = [
-        *_simulated(material), _what(material), _board(material), *_meter(material, material.spec.meters[0]),
+        *_simulated(material), _what(material), *_board(material), *_meter(material, material.spec.meters[0]),
         *_others(material), *_protocol(material), *_formula(material.result), *_standby(material.result),
         *_uncertainty(material.result), *_layers(material), _outcome(material.result), _version(material),
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def campaign_methods(materials: Sequence[Material]) -> str:
         f"{len(materials)} runs were measured on {_and(boards)}: {_and(models)}; {valid} yielded a figure, and "
         f"{len(materials) - valid} were refused with a stated reason.",
         f"A run holds {counts} measured inferences.",
-        _board(first),
+        *_board(first),
         *_meter(first, first.spec.meters[0]), *_others(first), *_protocol(first), *_formula(first.result),
         *_uncertainty(first.result),
         "Parts of the budget that belong to the bench (gain and zero of the meter) are common to its runs and "
@@ -72,6 +72,14 @@ def _simulated(material: Material) -> list[str]:
 
 
 def _what(material: Material) -> str:
+    imported = material.document("import")
+    if imported:
+        origin = ", ".join(str(value) for _, value in material.spec.tags) or "another program's files"
+        kind = "gross" if material.spec.protocol.measurand == "gross" else "dynamic"
+        return (
+            f"The {kind} energy of one {material.unit} was worked out from a measurement that others made ({origin}; "
+            f"network as the source names it: {material.spec.model.name})."
+        )
     model, runtime, result = material.spec.model, material.spec.runtime, material.result
     told = material.document("runtime")
     version = told.get("version") or runtime.version
@@ -89,7 +97,9 @@ def _what(material: Material) -> str:
     )
 
 
-def _board(material: Material) -> str:
+def _board(material: Material) -> list[str]:
+    if material.document("import"):
+        return []
     board, state = material.spec.board, material.document("board_state")
     agent, before = material.document("agent"), state.get("before")
     facts = []
@@ -104,7 +114,7 @@ def _board(material: Material) -> str:
     if board.cpus:
         facts.append(f"pinned to CPUs {', '.join(map(str, board.cpus))}")
     how = {"local": "the measuring host itself", "ssh": "reached over SSH"}.get(board.transport, board.transport)
-    return f"The board was {board.name} ({'; '.join([how, *facts])})."
+    return [f"The board was {board.name} ({'; '.join([how, *facts])})."]
 
 
 def _meter(material: Material, binding: MeterBinding) -> list[str]:
@@ -114,8 +124,10 @@ def _meter(material: Material, binding: MeterBinding) -> list[str]:
     rails = binding.total_rails or tuple(rail for _, rail in binding.rails)
     channel = next((c for c in info.channels if c.name in {c for c, _ in binding.rails}), info.channels[0])
     reading = channel.reading
+    own = [("driver", info.driver), ("serial", info.serial), ("firmware", info.firmware)]
+    facts = ", ".join(f"{name} {value}" for name, value in own if value)
     text = (
-        f"Power was read by a {info.model} (driver {info.driver}, serial {info.serial}, firmware {info.firmware}) at "
+        f"Power was read by {info.model} ({facts}) at "
         f"{PLANES.get(binding.plane, binding.plane)} ({'+'.join(rails)}), one reading each "
         f"{si(reading.period_ns * 1e-9, 's')}; {KINDS[reading.kind]}."
     )
@@ -230,7 +242,8 @@ def _outcome(result: EnergyResult) -> str:
 
 def _version(material: Material, *, several: bool = False) -> str:
     measured = material.manifest.get("provenance", {}).get("packages", {}).get("joulebench")
-    by = f"measured with joulebench {measured}, " if measured else ""
+    how = "imported" if material.document("import") else "measured"
+    by = f"{how} with joulebench {measured}, " if measured else ""
     whose = "run directories' manifests (first: " if several else "run directory's manifest ("
     digest = material.analysis.manifest_sha256
     return f"Data were {by}analysed with joulebench {own_version()}; SHA-256 of the {whose}{digest})."

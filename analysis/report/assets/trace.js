@@ -303,7 +303,7 @@
       }
       const bin = wide * level.bin, readings = Math.max(1, Math.round(bin / d.period_s));
       let says = "Every column runs from the lowest to the highest of about " + readings + " readings (" + time(bin) + "), the line is their mean";
-      if (runs.length && !pieces.length) says = "Every single reading is drawn (one each " + time(d.period_s) + ")";
+      if (runs.length && pieces.length <= 2) says = "Every single reading is drawn (one each " + time(d.period_s) + ")";
       else if (runs.length) says = "Single readings where they are kept; elsewhere " + says.toLowerCase();
       return { runs, pieces, says };
     }

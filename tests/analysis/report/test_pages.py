@@ -10,15 +10,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis.report.campaign import load_campaign, write_campaign_report
 from analysis.report.layer_section import operator_classes
-from analysis.report.material import Material
+from analysis.report.material import Material, load_material
 from analysis.report.methods import methods
 from analysis.report.run_page import run_page
 from analysis.report.write import write_run_report
 from harness.core.errors import SpecError
+from harness.imports.foreign import write_run
+from harness.imports.meter import Declared
+from harness.imports.source import Source
+from harness.imports.table import ColumnMap, build
 
 MakeMaterial = Callable[..., Material]
 VOID = {"meta", "link", "img", "rect", "line", "circle", "br"}
@@ -152,6 +157,26 @@ def test_a_gross_figure_claims_no_dynamic_energy(material: MakeMaterial) -> None
     assert "standby included" in text
     assert "No figure" not in text
     assert "Dynamic energy is E" not in text
+
+
+def test_an_imported_trace_claims_only_what_it_holds(tmp_path: Path) -> None:
+    t = np.arange(1, 3001) * 0.01
+    power = np.where((t > 10) & (t <= 20), 1.5, 0.5) + np.random.default_rng(1).normal(0, 0.005, len(t))
+    rows = "\n".join(f"{a:.9g},{b:.9g}" for a, b in zip(t, power, strict=True))
+    source = Source(Path("t.csv"), f"time_s,power_w\n{rows}\n".encode(), "0" * 64)
+    columns = ColumnMap(time="time_s", power="power_w", kind="mean")
+    path = write_run(tmp_path, build(source, columns, (10.0, 20.0), None, (), Declared()))
+    found = load_material(path)
+    assert found.result.energy_per_inference_j is None
+    assert found.result.gross_energy_per_inference_j == pytest.approx(15.0, rel=0.01)
+    text = checked(run_page(found)).text
+    assert "of gross energy per marked window" in text
+    assert "No figure" not in text
+    assert "SIMULATED" not in text
+    said = methods(found)
+    assert "a measurement that others made" in said
+    assert "Dynamic energy is E" not in said
+    assert "standby" not in said.replace("no_standby", "")
 
 
 def test_names_cannot_break_out_of_the_page(material: MakeMaterial) -> None:
