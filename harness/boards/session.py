@@ -34,6 +34,7 @@ SILENCE_MARGIN_S = 1.5  # nothing is sent for this long after the program should
 SILENCE_MARGIN = {"timed": 0.02, "counted": 0.5}  # ... and this share of what it should take
 
 
+READING_S = 600.0  # what a board may take to read a profile of a million events
 PROFILED_S = 20.0  # longest inference that a profile pass has time for
 
 LoadJob = Callable[[RunSpec], Mapping[str, Any]]
@@ -67,6 +68,7 @@ class BoardSession:
         self._load_job, self._on_close = load_job, on_close
         self._jobs = 0
         self._period_s = 0.1
+        self._reading_s = 0.0
         self._closed = False
         self._optimised: Mapping[str, str] | None = None
         self._stamps: list[LayerStamps] = []
@@ -108,6 +110,7 @@ class BoardSession:
                 hint="look at the board's free memory (free -m, dmesg), or set memory_limit_mib in its file: then a "
                 "model that is too large is refused in words",
             ) from error
+        self._reading_s = READING_S if spec.protocol.layers == "instances" else 0.0
         details, self._optimised = reply["details"], reply.get("optimised")
         self._period_s = float(details["period_s"])
         begin_ns, end_ns = reply["begin_ns"], reply["end_ns"]
@@ -121,7 +124,7 @@ class BoardSession:
         self._jobs += 1
         after_s = DARK_AFTER_S if self._cut else AFTER_S
         job = {"job": "perform", "steps": steps, "seed": seed, "after_s": after_s}
-        limit_s = 3.0 * sum(map(self._step_s, program)) + SLACK_S
+        limit_s = 3.0 * sum(map(self._step_s, program)) + SLACK_S + self._reading_s
         silence_s = after_s + self._silence_s(program)
         reply = self._job(f"perform-{start}-{self._jobs}", job, limit_s, silence_s=silence_s)
         self._account(program, reply)

@@ -1,8 +1,8 @@
 """How much of a campaign's time its boards spent being measured, worked out from its events alone.
 
 A protocol step is what the protocol prescribes and the meters record: idle reference, load, settling, standby
-brackets, the programs with the inferences, the recorded tail; and the profile pass behind them. Everything else (connecting, checking, starting
-processes, storing) is what the harness costs.
+brackets, the programs with the inferences, the recorded tail; and the profile pass behind them. Everything else
+(connecting, checking, starting processes, storing) is what the harness costs.
 """
 
 from __future__ import annotations
