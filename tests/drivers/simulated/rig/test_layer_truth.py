@@ -272,3 +272,24 @@ def test_a_kernel_costs_what_leaves_the_supply_while_it_is_stamped(seed):
     rows, _ = layers.rows(begin_ns)
     np.testing.assert_allclose(spent, layers.values[rows][:, :-1, 1], rtol=4e-3)
     np.testing.assert_allclose(spent.mean(0), layers.mean(rows)["gross_j"][:-1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_the_expectation_of_a_kernel_is_what_it_costs_in_a_world_without_scatter(seed):
+    """The same draws of times, but powers at their means: what one world expects is realised in the other."""
+    world = draw(seed)
+    world = dataclasses.replace(
+        world,
+        supply=dataclasses.replace(world.supply, lead_ohm=0.0),
+        heat=dataclasses.replace(world.heat, rise_k=0.0, fan_w=0.0, throttle_drop=0.0),
+        standby=dataclasses.replace(world.standby, context_w=0.0),
+        load=dataclasses.replace(world.load, rise_s=0.002, gap_over_active=0.3),
+    )
+    calm = dataclasses.replace(
+        world, load=dataclasses.replace(world.load, instance_sd=0.0, start_sd=0.0, kernel_power_cv=0.0)
+    )
+    (noisy,), (still,) = (rig_with(w)[0].truth.layers.truths() for w in (world, calm))
+    assert not np.allclose(noisy.values[:, :, 0], still.values[:, :, 0], rtol=1e-3)
+    after = slice(8, -1)  # kernels after the onset lag, in which power is still that of the gap as it really was
+    np.testing.assert_allclose(noisy.values[:, after, 2], still.values[:, after, 0], rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(noisy.values[:, :, 2].mean(0), still.values[:, :, 0].mean(0), rtol=1e-2)
