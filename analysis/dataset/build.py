@@ -71,7 +71,9 @@ def build_dataset(
     valid = [run for run in runs if run.valid]
     if not valid:
         reasons = ", ".join(sorted({str(run.result["reason"]) for run in runs})) or "there are none"
-        raise SpecError(f"none of {len(runs)} finished runs has a figure: {reasons}", hint="measure: joulebench run")
+        raise SpecError(
+            f"none of {len(runs)} finished runs has a figure: {reasons}", hint="the reasons: docs/errors.md"
+        )
     allowed = check_comparable(valid, allow=allow, mix_simulated=mix_simulated)
     tables = {
         NETWORKS: _table(NETWORKS, [network_row(run) for run in valid]),

@@ -12,6 +12,7 @@ from typing import Any
 from analysis.derive import RESULT, derive
 from analysis.features.extract import features_of_model, features_of_run
 from analysis.features.record import LayerFeatures
+from harness.core.errors import BenchError, SpecError
 from harness.core.spec import MeterBinding, RunSpec
 from harness.store.run_reader import RunReader
 
@@ -96,7 +97,7 @@ def read_run(path: Path, source_model: SourceModel | None = None) -> Measured:
 
     SpecError if the run directory is not whole.
     """
-    reader = RunReader.open(path)
+    reader = RunReader.open(path, verify="hashes")  # what is published with a hash must have that hash
     profile = reader.profile()
     found = features_of_run(reader)
     features_of = "executed" if found else None
@@ -120,10 +121,23 @@ def _result_of(reader: RunReader) -> Mapping[str, Any]:
     path = reader.derived_path(RESULT)
     stored = json.loads(path.read_text("utf-8")) if path.exists() else None
     if stored is None or not _fits(stored, reader):
-        derive(reader.path)
+        _analyse(reader.path)
         stored = json.loads(path.read_text("utf-8"))
     result: Mapping[str, Any] = stored
     return result
+
+
+def _analyse(path: Path) -> None:
+    """A defect of the analysis names its run: a dataset without saying so would miss it."""
+    try:
+        derive(path)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"the run {path} cannot be analysed: {error!r}",
+            hint=f"leave it out; what went wrong says: joulebench analyse {path}",
+        ) from error
 
 
 def _fits(result: Mapping[str, Any], reader: RunReader) -> bool:

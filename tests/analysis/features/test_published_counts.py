@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+from onnx import TensorProto, helper
 
 from analysis.features.extract import features_of_model
 from analysis.features.record import LayerFeatures, OpClass
@@ -61,6 +62,49 @@ def test_networks_whose_topology_is_torchvisions(name: str, macs: float, paramet
     found = total(layers(name)).parameters
     assert found is not None
     assert found - not_learned(name) == parameters
+
+
+def test_squeezenet_1_0() -> None:
+    """torchvision SqueezeNet1_0_Weights: 0.82 G, 1 248 424 parameters. No light network is it, so it is built here."""
+    found = total(features_of_model(squeezenet_1_0()))
+    assert found.macs == pytest.approx(0.82e9, rel=3e-3)
+    assert found.parameters == 1_248_424
+
+
+def squeezenet_1_0() -> bytes:
+    """Iandola et al., arXiv:1602.07360, table 1, on 224 x 224; weights have shapes and no values."""
+    nodes, weights = [], []
+
+    def conv(source: str, cin: int, cout: int, kernel: int, *, stride: int = 1, pad: int = 0) -> str:
+        name = f"c{len(nodes)}"
+        weights.append(TensorProto(name=f"{name}.w", data_type=1, dims=[cout, cin, kernel, kernel]))
+        weights.append(TensorProto(name=f"{name}.b", data_type=1, dims=[cout]))
+        nodes.append(
+            helper.make_node("Conv", [source, f"{name}.w", f"{name}.b"], [name], strides=[stride] * 2, pads=[pad] * 4)
+        )
+        return name
+
+    def pool(source: str) -> str:
+        nodes.append(
+            helper.make_node("MaxPool", [source], [f"p{len(nodes)}"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+        )
+        return str(nodes[-1].output[0])
+
+    x, width = pool(conv("x", 3, 96, 7, stride=2)), 96
+    fires = ((16, 64), (16, 64), (32, 128), None, (32, 128), (48, 192), (48, 192), (64, 256), None, (64, 256))
+    for fire in fires:
+        if fire is None:
+            x = pool(x)
+            continue
+        squeezed = conv(x, width, fire[0], 1)
+        parts = [conv(squeezed, fire[0], fire[1], 1), conv(squeezed, fire[0], fire[1], 3, pad=1)]
+        nodes.append(helper.make_node("Concat", parts, [f"j{len(nodes)}"], axis=1))
+        x, width = nodes[-1].output[0], 2 * fire[1]
+    last = conv(x, width, 1000, 1)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [value("x", 1, [1, 3, 224, 224])], [value(last, 1, None)], weights)
+    data: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    return data
 
 
 def test_googlenet() -> None:
