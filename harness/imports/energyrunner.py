@@ -146,7 +146,8 @@ def build(source: Source, marks: Sequence[float] | None, inferences: str | None,
     asked = [[w.begin_ns, w.end_ns, w.inferences] for w in windows]
     return ForeignRun(
         FORMAT, run_name(declared.name or source.stem.removesuffix(".energy")),
-        identity([source], [asked, declared.to_json()]), declared.origin or f"EnergyRunner trace {source.path.name}", (meter,), timeline,
+        identity([source], [asked, declared.to_json()]),
+        declared.origin or f"EnergyRunner trace {source.path.name}", (meter,), timeline,
         imported_protocol(alignment_u_s=declared.alignment_u_s or 0.0), declared.board, declared.batch,
         documents={"import": told},
     )  # fmt: skip
