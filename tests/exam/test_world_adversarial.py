@@ -112,7 +112,8 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_a_spoilt_file_is_an_error_that_says_where(copy, name):
+def test_a_spoilt_file_is_an_error_that_says_where(tmp_path, name):
+    copy = Copy(tmp_path, layers=True)
     spoil, said = SPOILT[name]
     spoil(copy)
     with pytest.raises(SpecError, match=said) as caught:
@@ -212,7 +213,7 @@ def test_a_register_that_stands_still(copy, tmp_path):
 
 
 def test_empty_readings_are_gaps_and_never_zero(copy, tmp_path):
-    whole = results_of(EXAMPLE, tmp_path)[0]
+    whole = results_of(copy.folder, tmp_path)[0]
     copy.cells(POWER, "power_w", lambda k, text: "" if k % 50 < 5 else text)
     result = results_of(copy.folder, tmp_path)[0]
     assert {"readings_lost", "low_coverage"} <= set(result.flags)

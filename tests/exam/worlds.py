@@ -37,11 +37,13 @@ def results_of(folder: Path, root: Path) -> tuple[EnergyResult, ...]:
 
 
 class Copy:
-    """A copy of the example world that can be spoiled."""
+    """A copy of the example world that can be spoiled; without its layers, unless asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, layers: bool = False) -> None:
         self.folder = folder / "world"
         shutil.copytree(EXAMPLE, self.folder)
+        if not layers:
+            self.world(lambda world: world.pop("layers"))
 
     def lines(self, name: str, change: Callable[[list[str]], list[str]]) -> None:
         """Change the lines of a table, header first, without their ends."""
