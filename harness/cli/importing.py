@@ -115,7 +115,10 @@ def window_energies(reader: RunReader) -> list[dict[str, Any]]:
 
 
 def power_run(file: Path, detail: Path | None) -> PowerRun:
-    """The files of an MLPerf power run: spl.txt (or the folder that holds it) and what lies beside it."""
+    """The files of an MLPerf power run: spl.txt (or the folder that holds it) and what lies beside it.
+
+    The zones' files are in the same folder, or in `power/` beside it, as submissions have them.
+    """
     folder = file if file.is_dir() else file.parent
     power = beside(folder, "spl.txt") if file.is_dir() else read_source(file)
     log = beside(folder, "mlperf_log_detail.txt") if detail is None else read_source(detail)
@@ -125,9 +128,10 @@ def power_run(file: Path, detail: Path | None) -> PowerRun:
             hint="give spl.txt, and LoadGen's log with --detail FILE",
         )
     near = folder if detail is None else detail.parent
-    return PowerRun(
-        power, log, beside(near, "mlperf_log_summary.txt"), beside(folder, "client.json"), beside(folder, "server.json")
+    client, server = (
+        beside(folder, name) or beside(folder.parent / "power", name) for name in ("client.json", "server.json")
     )
+    return PowerRun(power, log, beside(near, "mlperf_log_summary.txt"), client, server)
 
 
 def beside(folder: Path, name: str) -> Source | None:
