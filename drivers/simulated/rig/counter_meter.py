@@ -89,8 +89,8 @@ class CounterMeter:
         if self._tap is None or n <= 0:
             return None
         beat = self._start_ns + (self._reads + 1 + np.arange(n, dtype=np.int64)) * POLL_NS
-        read_ns = np.maximum.accumulate(beat + self._overslept(n))  # who oversleeps several beats reads once
-        read_ns = read_ns[np.diff(read_ns, prepend=self._last_read_ns) > 0]
+        after = np.maximum.accumulate(np.r_[self._last_read_ns, beat + self._overslept(n)])
+        read_ns = after[1:][np.diff(after) > 0]  # who oversleeps several beats reads once
         self._reads += n
         if len(read_ns) == 0:
             return None

@@ -59,11 +59,11 @@ def test_some_counters_wrap_within_a_run():
 
 def test_who_oversleeps_reads_late_and_once():
     clock = VirtualClock()
-    rig = idle_rig(clock, board={"overshoot_s": 60e-6, "overshoot_factor": 2, "long_overshoot_p": 0.3})
-    trace = recorded(counter(rig, clock), clock, seconds=10)
+    rig = idle_rig(clock, board={"overshoot_s": 60e-6, "overshoot_factor": 2, "long_overshoot_p": 0.5})
+    trace = recorded(counter(rig, clock), clock, seconds=60)
     spacing = np.diff(trace.t_ns)
     assert np.all(spacing > 0) and spacing.max() > 8_000_000
-    assert len(trace) < 2000  # some beats were slept through
+    assert len(trace) < 12000  # some beats were slept through
     energy = np.cumsum(np.diff(trace.columns["energy"]) % MODULUS) * UNIT_J
     assert energy[-1] == pytest.approx(1.5 * (trace.t_ns[-1] - trace.t_ns[0]) * 1e-9, abs=2e-3)
 
