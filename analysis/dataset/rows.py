@@ -40,7 +40,8 @@ def network_row(run: Measured) -> Row:
         "layers_difference_j": _number(closure.get("difference_j")),
         "layers_difference_u_j": _number(closure.get("difference_u_j")),
         "layers_close": closure.get("closes"),
-        **_features(run.features),
+        "features_of": run.features_of,
+        **_features(run.network),
     }
 
 
@@ -51,9 +52,7 @@ def layer_rows(run: Measured) -> list[Row]:
 
 
 def _layer(run: Measured, layer: Mapping[str, Any], position: int) -> Row:
-    # Layers of a result are indices into the profile's kernels; features of a source model are of other nodes.
-    executed = run.features if run.features_of == "executed" else ()
-    members = [executed[k] for k in layer["kernels"]] if executed else []
+    members = [run.kernels[k] for k in layer["kernels"]] if run.kernels else []
     low, high = _interval(layer["interval_95_j"])
     ops = sorted({m.op for m in members})
     return {
@@ -64,6 +63,7 @@ def _layer(run: Measured, layer: Mapping[str, Any], position: int) -> Row:
         "op": "+".join(ops) if layer["group"] and ops else layer["op"],
         "op_class": _class(layer, members),
         "source_nodes": list(layer["source_nodes"]),
+        "features_of": "executed" if members else None,
         "energy_j": _number(layer["energy_j"]),
         "u_j": _number(layer["u_j"]),
         "interval_low_j": low,
@@ -122,7 +122,6 @@ def _shared(run: Measured) -> Row:
         "n": result["n"],
         "starts": result["starts"],
         "flags": list(result["flags"]),
-        "features_of": run.features_of,
         "meter": result["meter"],
         "meter_driver": run.binding.driver,
         "plane": run.binding.plane,

@@ -78,7 +78,7 @@ COLUMNS = (
     Column("layers_close", "yes/no", "", "do sum and energy_j agree? null without layers", _N),
     Column("flags", "texts", "", "warnings by name (docs/errors.md)"),
     # features
-    Column("features_of", "text", "", "`executed` graph, `source` model (no profile), or null: features are not known"),
+    Column("features_of", "text", "", "`executed` kernels, `source` model (none is counted), or null: not known"),
     Column("layer_count", "integer", "", "kernels (or nodes of the source) that the features are summed over"),
     Column("macs", "integer", "MAC", "multiply-accumulates, biases left out"),
     Column("flops", "integer", "FLOP", "2 x macs; other operations are not in it"),

@@ -22,14 +22,17 @@ SourceModel = Callable[[RunSpec], bytes | None]
 
 @dataclass(frozen=True)
 class Measured:
-    """A run with its derived result (the primary meter's) and the features of its kernels.
+    """A run with its derived result (the primary meter's) and what it computed.
 
-    `features_of`: "executed", "source", or None where there are no features; `documents`: board_state and runtime.
+    `kernels`: features of the profile's kernels, in their order; () without a profile. `network`: those of the whole:
+    the same, or of the model's source where no kernel is counted; `features_of`: "executed", "source", or None where
+    there are none. `documents`: board_state and runtime.
     """
 
     reader: RunReader
     result: Mapping[str, Any]
-    features: tuple[LayerFeatures, ...]
+    kernels: tuple[LayerFeatures, ...]
+    network: tuple[LayerFeatures, ...]
     features_of: str | None
     profiler_cost_rel: float | None = None
     documents: Mapping[str, Any] = field(default_factory=dict)
@@ -99,18 +102,19 @@ def read_run(path: Path, source_model: SourceModel | None = None) -> Measured:
     """
     reader = RunReader.open(path, verify="hashes")  # what is published with a hash must have that hash
     profile = reader.profile()
-    found = features_of_run(reader)
-    features_of = "executed" if found else None
-    if not found and source_model is not None:
+    kernels = features_of_run(reader)
+    network, features_of = kernels, "executed" if kernels else None
+    if not any(kernel.counted for kernel in kernels) and source_model is not None:
         model = source_model(reader.spec)
         if model is not None:
-            found = features_of_model(model, dict(reader.spec.model.axes), reader.spec.model.batch)
+            network = features_of_model(model, dict(reader.spec.model.axes), reader.spec.model.batch)
             features_of = "source"
     cost = None if profile is None else profile.cost_rel
     return Measured(
         reader,
         _result_of(reader),
-        found,
+        kernels,
+        network,
         features_of,
         None if cost is None or cost != cost else cost,
         {name: reader.json(name) for name in ("board_state", "runtime")},

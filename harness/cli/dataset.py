@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,13 +57,28 @@ def runs_of(selectors: Sequence[str], root: Path | None) -> list[Path]:
 
 
 def source_model(spec: RunSpec) -> bytes | None:
-    """The model of a run that was not profiled, if it is here and still the one that was measured; else None."""
+    """The model of a run whose kernels are not counted, if it is here and still the one that was measured; else None.
+
+    A network of torch is exported to ONNX: the same layers with the same shapes.
+    """
     from harness.models.resolve import prepare_model
 
     if spec.model.source.startswith("import:"):
         return None
+    scheme, _, rest = spec.model.source.partition(":")
     try:
+        if scheme == "torch":
+            name, _, seed = rest.partition("#")
+            return exported(name.partition("/")[0], int(seed or 0))
         path = prepare_model(spec.model).path
     except SpecError:
         return None
     return path.read_bytes() if path.suffix == ".onnx" else None
+
+
+@functools.lru_cache(maxsize=8)
+def exported(name: str, seed: int) -> bytes:
+    """A network of torch as ONNX. SpecError where torch is not installed."""
+    from harness.models import torch_zoo
+
+    return torch_zoo.build(name, seed, "onnx")

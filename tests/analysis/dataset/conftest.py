@@ -131,7 +131,8 @@ def make_run(tmp_path: Path, executed: tuple[bytes, LayerProfile]) -> MakeRun:
     graph, profile = executed
 
     def make(
-        root: str = "runs", result: dict[str, Any] | None = None, *, profiled: bool = True, version: str = "1.20.0",
+        root: str = "runs", result: dict[str, Any] | None = None, *, profiled: bool = True, graphed: bool = True,
+        version: str = "1.20.0",
         **changes: Any,
     ) -> Path:  # fmt: skip
         spec = spec_of(**changes)
@@ -155,6 +156,7 @@ def make_run(tmp_path: Path, executed: tuple[bytes, LayerProfile]) -> MakeRun:
         writer.put_json("runtime", {"version": version, "providers": ["CPUExecutionProvider"]})
         if profiled:
             writer.put_profile(profile)
+        if profiled and graphed:
             writer.put_graph(graph)
         path = writer.finish()
         manifest = json.loads((path / "manifest.json").read_text("utf-8"))

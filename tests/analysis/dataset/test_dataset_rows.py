@@ -116,6 +116,17 @@ def test_a_run_without_a_profile_gets_the_features_of_its_source(
     assert (networks["features_of"][0], networks["macs"][0]) == ("source", 144 * 27 + 36 * 10)
 
 
+def test_kernels_of_a_runtime_without_a_graph_have_no_counts_but_their_network_has(
+    make_run: MakeRun, tmp_path: Path, source: bytes
+) -> None:
+    layers, networks = built(tmp_path, make_run(graphed=False), source_model=lambda spec: source)
+    assert (networks["features_of"][0], networks["macs"][0]) == ("source", 144 * 27 + 36 * 10)
+    inside = layers[layers["op_class"] != "outside"]
+    assert inside["macs"].isna().all()
+    assert inside["uncounted"].str.len().gt(0).all()
+    assert inside["kernels"].str.len().gt(0).all()
+
+
 def test_without_profile_and_model_features_are_null_not_zero(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run(protocol={"layers": "off"}, profiled=False, result={"layers": None})
     _, networks = built(tmp_path, run)
