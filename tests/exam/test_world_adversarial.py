@@ -231,3 +231,20 @@ def test_wire_bytes_that_are_cut_off(tmp_path):
     packets.write_bytes(data[: len(data) // 2])
     with pytest.raises(SpecError, match=r"packets\.bin: holds \d+ bytes"):
         read_world(world)
+
+
+def test_a_meter_without_a_single_value_is_no_figure(copy, tmp_path):
+    copy.cells(POWER, "power_w", lambda _k, _text: "")
+    assert results_of(copy.folder, tmp_path)[0].reason == "no_readings"
+
+
+def test_a_powercap_channel_that_is_not_in_the_tree(tmp_path):
+    world = tmp_path / "rapl"
+    write_world(world, seed=2, meters="powercap", options=("--short",))
+    text = (world / "world.json").read_text("utf-8")
+    (world / "world.json").write_text(text.replace('"package-0": "package"', '"package-1": "package"'), "utf-8")
+    with pytest.raises(SpecError, match=r"world\.json: .*no RAPL channel 'package-1'"):
+        read_world(world)
+    (world / "world.json").write_text(text.replace('"clock": "board"', '"clock": "meter"'), "utf-8")
+    with pytest.raises(SpecError, match="clock is 'meter'"):
+        read_world(world)

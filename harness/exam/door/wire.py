@@ -144,7 +144,10 @@ def powercap_meter(
     files |= {f"{root}/{zone}/max_energy_range_uj": str(said.max_energy_range_uj) for zone, said in tree.zones.items()}
     files |= {f"{root}/{zone}/energy_uj": str(value) for zone, value in first.items()}
     clock = HOST if tree.clock == "host" else board_clock_name
-    info, plan = rapl.prepare(_Tree({path: f"{text}\n".encode() for path, text in files.items()}), clock=clock)
+    try:
+        info, plan = rapl.prepare(_Tree({path: f"{text}\n".encode() for path, text in files.items()}), clock=clock)
+    except DeviceError as error:
+        raise SpecError(f"powercap of {meter.name}: {error.message}", file=folder / "world.json") from error
     zones = [Path(path).parent.name for path in plan.files]
     columns = [table.columns[zone].tolist() for zone in zones]
     empty = [table.empty[zone].tolist() for zone in zones]
