@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.attribute.layout import Layout
-from analysis.attribute.normal import COURSES, Alignment, Stretch, accumulate
+from analysis.attribute.normal import COURSES, Alignment, BlockSums, Stretch, accumulate
 from analysis.attribute.solve import Known, fitted
 from analysis.attribute.supply import SupplyFilter
 from harness.core.clock import FloatArray
@@ -118,30 +118,36 @@ def _refined(
     variance = _spread(parts) * 0.01
     power, _ = fitted(accumulate(parts, layout, alignment), known.of_powers(), variance)
 
-    def tried(trial: Alignment) -> tuple[FloatArray, float]:
-        blocks = accumulate(parts, layout, trial, power, standby_w=known.standby_w)
+    def seen(trial: Alignment) -> list[BlockSums]:
+        return accumulate(parts, layout, trial, power, standby_w=known.standby_w)
+
+    def priced(blocks: list[BlockSums], trial: Alignment) -> tuple[FloatArray, float]:
         x, cost = fitted(blocks, known.with_course(), variance)
         off = np.r_[trial.shift_ns / known.u_shift_ns, trial.drift_ns / U_DRIFT_NS, (trial.supply.q - 0.8) / U_Q]
         return x[:c], cost + variance * float(off @ off)
 
-    power, cost = tried(alignment)
+    sums = seen(alignment)
     steps, scale = 0, 1.0
     for _ in range(STEPS):
+        power, cost = priced(sums, alignment)
         variance = max(cost / readings, 1e-12)
+        power, cost = priced(sums, alignment)  # both sides of a comparison at the same variance
         blocks = accumulate(parts, layout, alignment, power, standby_w=known.standby_w, slopes="alignment")
         x, _ = fitted(blocks, known.with_alignment(alignment), variance)
         trial = alignment.moved(_bounded(x[c + COURSES :], alignment, known) * scale)
         steps += 1
-        trial_power, trial_cost = tried(trial)
+        trial_sums = seen(trial)
+        _, trial_cost = priced(trial_sums, trial)
         if trial_cost < cost * (1 + 1e-6):
             gained = (cost - trial_cost) / max(cost, 1e-300)
-            alignment, power, cost, scale = trial, trial_power, trial_cost, min(1.0, 2 * scale)
+            alignment, sums, scale = trial, trial_sums, min(1.0, 2 * scale)
             if gained < ENOUGH:
                 break
         else:
             scale *= 0.35
             if scale < 0.02:
                 break
+    power, cost = priced(sums, alignment)
     found = {"steps": float(steps), "rms_w": float(np.sqrt(cost / max(readings, 1)))}
     return alignment, power, found
 
