@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 import zlib
 from collections.abc import Iterator
@@ -121,16 +122,22 @@ def main() -> None:
         )
     options.networks = list(lists)
     exams: list[tuple[str, LayerExam]] = []
-    for network, exam in _all(options, lists):
-        exams.append((network, exam))
-        print(_line(network, exam), file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for network, exam in _all(options, lists):
+            exams.append((network, exam))
+            print(_line(network, exam), file=sys.stderr, flush=True)
+            if options.json is not None:
+                options.json.write_text(
+                    json.dumps([{"network": n, **e.to_json()} for n, e in exams], indent=1), "utf-8"
+                )
+    except KeyboardInterrupt:
+        print("interrupted: what was measured until then")
     for how in options.how:
         of_way = [exam for _, exam in exams if exam.how == how]
         print(f"\nlayers: {how}, worlds of {options.world!r}, {len(of_way)} results of {len(lists)} networks")
         print(layer_table(of_way))
         _by_network(how, exams)
-    if options.json is not None:
-        options.json.write_text(json.dumps([{"network": n, **e.to_json()} for n, e in exams], indent=1), "utf-8")
 
 
 def _line(network: str, exam: LayerExam) -> str:
