@@ -25,6 +25,7 @@ TAUS_NS = (0.0, 40e3, 90e3, 180e3, 350e3, 700e3, 1.4e6, 2.8e6, 5e6)
 QS = (0.5, 1.5)
 STEPS = 20
 STEP_TAU, STEP_Q = 0.5, 0.5  # a step at most: of tau's own size, and of Q
+RIVAL = 1.3  # a trial of another filter whose misfit is not larger than this, to the best, is followed as well
 ENOUGH = 1e-5  # relative gain of a step
 TRIALS = 16  # of the shift, about
 REACH = 2.5  # trials of the shift, to either side, in U_SHIFT_NS
@@ -85,7 +86,8 @@ def find_alignment(
             trials.append((cost, Alignment(np.full(starts, shift), np.zeros(starts), SupplyFilter(tau, q))))
     trials.sort(key=lambda t: t[0])
     best = trials[0][1]
-    far = [t for _, t in trials[1:] if not 0.6 < (t.supply.tau_ns + 5e4) / (best.supply.tau_ns + 5e4) < 1.7]
+    near = [t for cost, t in trials[1:] if cost < RIVAL * trials[0][0]]
+    far = [t for t in near if not 0.6 < (t.supply.tau_ns + 5e4) / (best.supply.tau_ns + 5e4) < 1.7]
     each = [
         replace(t, shift_ns=np.array([nearest(start, t.supply)[1] for start in range(starts)]))
         for t in (best, *far[:1])
