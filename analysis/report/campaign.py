@@ -33,10 +33,12 @@ def load_campaign(runs: Sequence[Path]) -> Campaign:
     for run in runs:
         try:
             material = load_material(run)
-        except BenchError as error:
-            failed.append((run, str(error).splitlines()[0]))
+            trace = trace_json(material, coarse=True)
+        except Exception as error:  # noqa: BLE001 - one run must not hide the others
+            told = isinstance(error, BenchError)
+            failed.append((run, str(error).splitlines()[0] if told else f"its analysis failed: {error!r}"))
             continue
-        traces.append(trace_json(material, coarse=True))
+        traces.append(trace)
         without = dataclasses.replace(material.analysis, views=tuple(None for _ in material.analysis.views))
         materials.append(dataclasses.replace(material, analysis=without, stamps=None))
     if not materials:

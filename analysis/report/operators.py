@@ -21,6 +21,31 @@ COLOURS: dict[str, str] = {
 }  # fmt: skip
 """Okabe and Ito's for what networks mostly do, greys for the rest; classes of one colour differ in their name."""
 
+_BY_NAME = {
+    OpClass.CONVOLUTION: "Conv FusedConv NhwcConv QLinearConv ConvInteger",
+    OpClass.TRANSPOSED: "ConvTranspose",
+    OpClass.DENSE: "Gemm FusedGemm QGemm MatMulNBits DynamicQuantizeMatMul",
+    OpClass.MATMUL: "MatMul FusedMatMul MatMulInteger QLinearMatMul",
+    OpClass.RECURRENT: "LSTM GRU RNN",
+    OpClass.ATTENTION: "Attention MultiHeadAttention QAttention",
+    OpClass.SOFTMAX: "Softmax LogSoftmax",
+    OpClass.NORMALISATION: "BatchNormalization LayerNormalization SkipLayerNormalization InstanceNormalization LRN",
+    OpClass.ACTIVATION: "Relu LeakyRelu PRelu Sigmoid Tanh HardSigmoid HardSwish Clip Gelu BiasGelu FastGelu Erf",
+    OpClass.POOLING: "MaxPool AveragePool GlobalAveragePool GlobalMaxPool",
+    OpClass.ELEMENTWISE: "Add Mul Sub Div Pow Sqrt Sum Exp Neg Where Min Max",
+    OpClass.REDUCTION: "ReduceMean ReduceSum ReduceMax ArgMax",
+    OpClass.MOVEMENT: "Reshape Transpose Concat Split Slice Squeeze Unsqueeze Flatten Pad ReorderInput ReorderOutput",
+    OpClass.QUANTISATION: "QuantizeLinear DequantizeLinear Cast DynamicQuantizeLinear",
+}
+_CLASS_OF = {op: kind for kind, ops in _BY_NAME.items() for op in ops.split()}
+
+
+def class_of_kernel(features: LayerFeatures) -> str:
+    """Class by the executed graph; where the run has none, by the operator's name as far as that tells."""
+    if features.op_class is not OpClass.UNKNOWN:
+        return str(features.op_class)
+    return str(_CLASS_OF.get(features.op, OpClass.UNKNOWN))
+
 
 def shown(name: str) -> str:
     """`transposed_convolution` -> `transposed convolution`."""
@@ -37,5 +62,5 @@ def class_of_layer(layer: LayerEnergy, features: Sequence[LayerFeatures]) -> str
         return OUTSIDE if layer.op == "outside" else str(OpClass.UNKNOWN)
     if max(layer.kernels) >= len(features):
         return str(OpClass.UNKNOWN)
-    found = {str(features[k].op_class) for k in layer.kernels}
+    found = {class_of_kernel(features[k]) for k in layer.kernels}
     return found.pop() if len(found) == 1 else SEVERAL

@@ -15,7 +15,7 @@ import numpy as np
 from analysis.analyse import View
 from analysis.attribute.layout import shares_of_profile
 from analysis.features.record import LayerFeatures
-from analysis.report.operators import colour_of
+from analysis.report.operators import class_of_kernel, colour_of
 from analysis.report.pyramid import packed
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.layers import LayerProfile, LayerStamps
@@ -149,7 +149,7 @@ def kernels_json(
     return {
         "names": [k.name for k in profile.kernels],
         "ops": [k.op for k in profile.kernels],
-        "colours": [colour_of(f.op_class) for f in features],
+        "colours": [colour_of(class_of_kernel(f)) for f in features],
         "begin": [round(float(s), 7) for s in shares[0]],
         "end": [round(float(s), 7) for s in shares[1]],
         "own": _own_stamps(stamps, moved, rows, begin_ns=begin_ns) if stamps is not None else {},

@@ -392,7 +392,7 @@
         g.fillRect(x0, y, Math.max(wide - (wide > 3 ? 1 : 0), 0.6), height);
         if (wide > 5) { g.globalAlpha = 0.25; g.strokeStyle = colour("--ink"); g.beginPath(); g.moveTo(x0, top); g.lineTo(x0, bottom); g.stroke(); g.globalAlpha = 1; }
         if (wide > 30) {
-          let text = k.names[j];
+          let text = k.names[j].split("/").filter(Boolean).pop() || k.names[j];
           while (text.length > 3 && g.measureText(text).width > wide - 6) text = text.slice(0, text.length - 2);
           if (g.measureText(text).width <= wide - 4) { g.fillStyle = /^#(00|60|D5|A6)/.test(k.colours[j]) ? "#fff" : "#111"; g.fillText(text, x0 + 3, y + height - 6); }
         }
