@@ -120,10 +120,10 @@ def random_kernels(world: World, identity: str, time_s: float) -> KernelList:
 
 @dataclass(frozen=True)
 class Course:
-    """A kernel list with its power in a world. `power`: (2L + 1,) of gaps and kernels in turn; its mean is 1."""
+    """A kernel list with its power in a world. `power_rel`: (2L + 1,) of gaps and kernels in turn; its mean is 1."""
 
     kernels: KernelList
-    power: FloatArray
+    power_rel: FloatArray
     ramp: float
     time_cv: float
     power_cv: float
@@ -149,12 +149,12 @@ class Course:
         return len(self.kernels)
 
     @functools.cached_property
-    def fine_power(self) -> FloatArray:
+    def fine_power_rel(self) -> FloatArray:
         """(3L + 1,): of gaps, and of the first quarter and the rest of each kernel."""
         fine = np.empty(3 * len(self) + 1)
-        fine[0::3] = self.power[0::2]
-        fine[1::3] = self.power[1::2] * (1 - self.ramp)
-        fine[2::3] = self.power[1::2] * (1 + self.ramp / 3)
+        fine[0::3] = self.power_rel[0::2]
+        fine[1::3] = self.power_rel[1::2] * (1 - self.ramp)
+        fine[2::3] = self.power_rel[1::2] * (1 + self.ramp / 3)
         return fine
 
     @functools.cached_property
@@ -163,7 +163,7 @@ class Course:
         pieces = _fine(self.kernels.pieces[None])[0]
         there = pieces > 1e-9
         time = np.concatenate([[0.0], np.cumsum(pieces[there])])
-        energy = np.concatenate([[0.0], np.cumsum((pieces * self.fine_power)[there])])
+        energy = np.concatenate([[0.0], np.cumsum((pieces * self.fine_power_rel)[there])])
         return time / time[-1], energy / energy[-1]
 
     @property
@@ -227,7 +227,7 @@ class Instances:
         knots[:, 1:] = own_begin_s[:, None] + np.cumsum(fine, 1)
         knots[:, 1::3], knots[:, 3::3] = edges[:, 0::2], edges[:, 1::2]  # the very same numbers
         knots[:, -1] = own_end_s
-        energy = np.diff(knots, axis=1) * course.fine_power
+        energy = np.diff(knots, axis=1) * course.fine_power_rel
         noise = np.ones_like(energy)
         noise[:, 1::3] = noise[:, 2::3] = 1 + course.power_cv * z[:, 2 * count + 1 :]
         realised, expected = np.zeros_like(knots), np.zeros_like(knots)
