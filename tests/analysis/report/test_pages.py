@@ -237,3 +237,24 @@ def test_a_campaign_has_every_run_with_its_reason(SmallWorld: Any, tmp_path: Pat
 def test_a_campaign_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="none of 1 runs"):
         load_campaign([tmp_path / "nothing"])
+
+
+def test_two_meters_stand_side_by_side(material: MakeMaterial) -> None:
+    found = material()
+    first, view = found.result, found.view
+    assert first.energy_per_inference_j is not None
+    more = 1.1 * first.energy_per_inference_j
+    second = dataclasses.replace(
+        first, meter="wall", energy_per_inference_j=more, interval_95_j=(0.9 * more, 1.1 * more)
+    )
+    binding = dataclasses.replace(found.spec.meters[0], name="wall", plane="wall")
+    both = dataclasses.replace(
+        found,
+        spec=dataclasses.replace(found.spec, meters=(*found.spec.meters, binding)),
+        analysis=dataclasses.replace(found.analysis, results=(first, second), views=(view, view)),
+    )
+    text = checked(run_page(both)).text
+    assert "10 %" in text
+    assert "Each meter sees what lies behind its own plane" in text
+    assert "Meter wall" in text
+    assert "Beside it recorded wall" in methods(both)
