@@ -26,6 +26,8 @@ QS = (0.5, 1.5)
 STEPS = 20
 STEP_TAU, STEP_Q = 0.5, 0.5  # a step at most: of tau's own size, and of Q
 RIVAL = 1.3  # a trial of another filter whose misfit is not larger than this, to the best, is followed as well
+UNDECIDED = 60.0  # of misfit over noise: another filter that is not worse by more may be the true one
+SLOW_NS = 100e3  # a fall slower than this may be the filter's
 ENOUGH = 1e-5  # relative gain of a step
 TRIALS = 16  # of the shift, about
 REACH = 2.5  # trials of the shift, to either side, in U_SHIFT_NS
@@ -40,6 +42,11 @@ class Beforehand:
     u_shift_ns: float
     tau_max_ns: float
     standby_w: float = 0.0
+    fall_ns: float = 0.0
+
+    def shift_u_ns(self, supply: SupplyFilter) -> float:
+        """How far the shift may be from the markers' with this filter: an edge's fit takes part of its delay."""
+        return float(np.hypot(self.u_shift_ns, 0.5 * supply.delay_ns))
 
     def of_powers(self) -> Known:
         return Known(self.power_w, self.weight)
@@ -52,7 +59,7 @@ class Beforehand:
         """Columns of the alignment too: changes from `alignment`, expected to lead back to the edges' own."""
         k = len(alignment.shift_ns)
         value = np.r_[-alignment.shift_ns, -alignment.drift_ns, 0.0, 0.8 - alignment.supply.q]
-        u = np.r_[np.full(k, self.u_shift_ns), np.full(k, U_DRIFT_NS), max(self.tau_max_ns, 2e5), U_Q]
+        u = np.r_[np.full(k, self.shift_u_ns(alignment.supply)), np.full(k, U_DRIFT_NS), max(self.tau_max_ns, 2e5), U_Q]
         return _joined(self.with_course(), value, u)
 
 
@@ -66,8 +73,12 @@ def _joined(known: Known, value: FloatArray, u: FloatArray) -> Known:
 
 def find_alignment(
     few: Sequence[Stretch], more: Sequence[Stretch], layout: Layout, starts: int, known: Beforehand
-) -> tuple[Alignment, FloatArray, dict[str, float]]:
-    """(alignment, powers (C,), what was found on the way) from some stretches of all starts."""
+) -> tuple[Alignment, FloatArray, dict[str, float], list[Alignment]]:
+    """(alignment, powers (C,), what was found on the way, others that fit nearly as well) from stretches of all starts.
+
+    Where the supply's filter smooths all that kernels do, a run without contrast fits a fast filter as well: so the
+    filter that would explain the whole fall seen at the markers is always tried, held as it is.
+    """
     variance = _spread(few) * 0.01
     reach = REACH * known.u_shift_ns
     step = max(min(known.u_shift_ns / 1.5, 120e3), 2 * reach / TRIALS)
@@ -75,7 +86,8 @@ def find_alignment(
     own = [[s for s in few if s.start == start] for start in range(starts)]
 
     def nearest(start: int, supply: SupplyFilter) -> tuple[float, float]:
-        shifts = np.arange(-reach - min(supply.delay_ns, 3e5), reach + 1, step)
+        low = min(0.0, known.fall_ns - supply.delay_ns)  # the whole fall seen may be the filter's, or none of it
+        shifts = np.arange(low - reach, reach + 1, max(step, (2 * reach - low) / (2 * TRIALS)))
         costs = [_cost(own[start], layout, supply, shift, starts, known, variance) for shift in shifts]
         return min(costs), float(shifts[int(np.argmin(costs))])
 
@@ -88,12 +100,17 @@ def find_alignment(
     best = trials[0][1]
     near = [t for cost, t in trials[1:] if cost < RIVAL * trials[0][0]]
     far = [t for t in near if not 0.6 < (t.supply.tau_ns + 5e4) / (best.supply.tau_ns + 5e4) < 1.7]
-    each = [
-        replace(t, shift_ns=np.array([nearest(start, t.supply)[1] for start in range(starts)]))
-        for t in (best, *far[:1])
-    ]
-    found = [_refined(more, layout, trial, known) for trial in each]
-    return min(found, key=lambda f: f[2]["rms_w"])
+    slow = [t for _, t in trials if t.supply.delay_ns >= 0.5 * known.fall_ns] if known.fall_ns > SLOW_NS else []
+
+    def everywhere(trial: Alignment) -> Alignment:
+        return replace(trial, shift_ns=np.array([nearest(start, trial.supply)[1] for start in range(starts)]))
+
+    found = [_refined(more, layout, everywhere(trial), known) for trial in (best, *far[:1])]
+    found += [_refined(more, layout, everywhere(trial), known, hold="filter") for trial in slow[:1]]
+    found.sort(key=lambda f: f[2]["rms_w"])
+    first, readings = found[0], sum(int(p.use.sum()) for p in more)
+    rivals = [f[0] for f in found[1:] if readings * ((f[2]["rms_w"] / first[2]["rms_w"]) ** 2 - 1) < UNDECIDED]
+    return (*first, rivals)
 
 
 def _cost(
@@ -105,7 +122,7 @@ def _cost(
         return 0.0
     trial = Alignment(np.full(starts, shift), np.zeros(starts), supply)
     _, cost = fitted(accumulate(own, layout, trial), known.of_powers(), variance)
-    return cost + variance * (shift / known.u_shift_ns) ** 2
+    return cost + variance * (shift / known.shift_u_ns(supply)) ** 2
 
 
 def _spread(parts: Sequence[Stretch]) -> float:
@@ -113,7 +130,7 @@ def _spread(parts: Sequence[Stretch]) -> float:
 
 
 def _refined(
-    parts: Sequence[Stretch], layout: Layout, alignment: Alignment, known: Beforehand
+    parts: Sequence[Stretch], layout: Layout, alignment: Alignment, known: Beforehand, hold: str = ""
 ) -> tuple[Alignment, FloatArray, dict[str, float]]:
     c = layout.columns
     readings = sum(int(p.use.sum()) for p in parts)
@@ -125,7 +142,9 @@ def _refined(
 
     def priced(blocks: list[BlockSums], trial: Alignment) -> tuple[FloatArray, float]:
         x, cost = fitted(blocks, known.with_course(), variance)
-        off = np.r_[trial.shift_ns / known.u_shift_ns, trial.drift_ns / U_DRIFT_NS, (trial.supply.q - 0.8) / U_Q]
+        off = np.r_[
+            trial.shift_ns / known.shift_u_ns(trial.supply), trial.drift_ns / U_DRIFT_NS, (trial.supply.q - 0.8) / U_Q
+        ]
         return x[:c], cost + variance * float(off @ off)
 
     sums = seen(alignment)
@@ -136,7 +155,8 @@ def _refined(
         power, cost = priced(sums, alignment)  # both sides of a comparison at the same variance
         blocks = accumulate(parts, layout, alignment, power, standby_w=known.standby_w, slopes="alignment")
         x, _ = fitted(blocks, known.with_alignment(alignment), variance)
-        trial = alignment.moved(_bounded(x[c + COURSES :], alignment, known) * scale)
+        by = x[c + COURSES :] * np.r_[np.ones(len(x) - c - COURSES - 2), np.full(2, 0.0 if hold else 1.0)]
+        trial = alignment.moved(_bounded(by, alignment, known) * scale)
         steps += 1
         trial_sums = seen(trial)
         _, trial_cost = priced(trial_sums, trial)

@@ -43,6 +43,7 @@ BY_TIME = ("standby", "standby drift", "meter offset")  # parts of the budget th
 BY_COLUMNS = ("gap power",)  # a part that has columns of its own
 ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are not made
 RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
+BLIND_NS = 100e3  # filters that far apart and equally good: the run cannot see kernels, and all are one group
 LOWEST_PERIODS = 3.0  # an inference shorter than this many readings is not looked into
 
 
@@ -126,12 +127,13 @@ class _Attribution:
     def report(self) -> LayerReport:
         layout, other, excess = self._layouts()
         known = self._beforehand(layout)
-        alignment, power, found = self._aligned(layout, known)
+        alignment, power, found, rivals = self._aligned(layout, known)
         fit = self._fit(layout, alignment, power)
         standby_w = (self.solution.gross_j - self.solution.dynamic_j) / (self.solution.busy_s / self.solution.n)
         energy = fit.gross_j - standby_w * fit.duration_s
         finer = self._refit(halved(layout, RESOLVED * self.channel.reading.period_ns), alignment, fit)
         changes = [finer.gross_j - fit.gross_j]
+        changes += [self._refit(layout, rival, fit).gross_j - fit.gross_j for rival in rivals]
         if other is not None:
             apart = self._refit(other, alignment, fit)
             moved = apart.gross_j - standby_w * apart.duration_s - energy
@@ -139,11 +141,13 @@ class _Attribution:
         terms = self._terms(fit, energy, standby_w, changes)
         least_s = SHORTEST * self.channel.reading.period_ns * 1e-9
         kernels = layout.kernels
-        groups = joined(kernels, terms, fit.duration_s, least_s=least_s)
+        blind = any(r.supply.delay_ns > 2 * alignment.supply.delay_ns + BLIND_NS for r in rivals)
+        groups = (tuple(range(kernels)),) if blind else joined(kernels, terms, fit.duration_s, least_s=least_s)
         rows = [self._row(group, terms, fit) for group in groups]
         if fit.duration_s[kernels] > 0:
             rows.append(self._row((kernels,), terms, fit))
         details = self._details(fit, alignment, found, excess, finer)
+        details["filters_undecided"] = [{"tau_s": r.supply.tau_ns * 1e-9, "q": r.supply.q} for r in rivals]
         details["split_half"] = split_half(fit.blocks, self._known(fit.layout, alignment), fit.to_rows, terms, groups)
         return close(tuple(rows), self.solution, self._gap_u(), _kept(layout), details)
 
@@ -188,7 +192,7 @@ class _Attribution:
             weight = weight + g[:, None] * g[None, :] / u**2
         tau = self.lag.tau_ns
         tau_max = 5e6 if tau is None else float(np.clip(1.5 * tau, 100e3, 5e6))
-        return Beforehand(value, weight, self.lag.u_ns, tau_max, s.standby_w)
+        return Beforehand(value, weight, self.lag.u_ns, tau_max, s.standby_w, self.lag.tau_ns or 0.0)
 
     def _known(self, layout: Layout, alignment: Alignment) -> Any:
         return self._beforehand(layout).with_alignment(alignment)
@@ -208,7 +212,9 @@ class _Attribution:
                 only=only, limit=limit,
             )  # fmt: skip
 
-    def _aligned(self, layout: Layout, known: Beforehand) -> tuple[Alignment, FloatArray, dict[str, float]]:
+    def _aligned(
+        self, layout: Layout, known: Beforehand
+    ) -> tuple[Alignment, FloatArray, dict[str, float], list[Alignment]]:
         per_inference = self.solution.busy_s / self.solution.n * 1e9 / self.channel.reading.period_ns
         few_n = int(min(max(FEW, 3 * per_inference), 3000))
         more_n = int(min(max(MORE // 4, 3 * per_inference), 4000))
@@ -330,6 +336,7 @@ class _Attribution:
             "supply_tau_s": alignment.supply.tau_ns * 1e-9,
             "supply_q": alignment.supply.q,
             "course_within_kernels": [float(v) for v in fit.powers.x[fit.layout.columns :][:COURSES]],
+            "marker_fall_s": None if self.lag.tau_ns is None else self.lag.tau_ns * 1e-9,
             "search_steps": int(found["steps"]),
             "residual_w": fit.powers.noise_w,
             "noise_inflation": fit.powers.inflation,
