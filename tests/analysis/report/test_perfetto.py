@@ -102,6 +102,9 @@ def test_power_is_high_under_the_inferences(material: MakeMaterial) -> None:
     for span in spans:
         inside |= (t > span["ts"]) & (t < span["ts"] + span["dur"])
     assert np.median(watt[inside]) > 4.5
+    assert np.quantile(watt[inside], 0.05) > 3.0, "shifted by the lag, the measured stretches hold no idle power"
+    for one in (e for e in events["X"] if e["cat"] == "measured"):
+        assert any(s["ts"] - 1 <= one["ts"] and one["ts"] + one["dur"] <= s["ts"] + s["dur"] + 1 for s in spans)
     idle = next(e for e in events["X"] if e["name"] == str(Phase.STANDBY_BEFORE))
     assert np.median(watt[(t > idle["ts"]) & (t < idle["ts"] + idle["dur"])]) < 2.3
     standby = [e["args"]["W"] for e in events["C"] if e["name"] == "standby"]
