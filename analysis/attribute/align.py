@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.attribute.layout import Layout
-from analysis.attribute.normal import COURSES, Alignment, BlockSums, Stretch, accumulate
+from analysis.attribute.normal import COURSES, LEAST, Alignment, BlockSums, Stretch, accumulate
 from analysis.attribute.solve import Known, fitted
 from analysis.attribute.supply import SupplyFilter
 from harness.core.clock import FloatArray
@@ -20,6 +20,7 @@ from harness.core.clock import FloatArray
 U_SHIFT_NS = 60_000.0  # how far the edges' fit of a start may be off, at least
 U_DRIFT_NS = 20_000.0  # over one start: rates are good to some ppm
 U_Q = 0.6
+ONSET_NS, U_ONSET_NS = 50_000.0, 80_000.0  # work begins so much after its stamp: calls, queues, wake-ups
 U_COURSE = 0.2  # relative change of power within kernels
 TAUS_NS = (0.0, 40e3, 90e3, 180e3, 350e3, 700e3, 1.4e6, 2.8e6, 5e6)
 QS = (0.5, 1.5)
@@ -58,8 +59,11 @@ class Beforehand:
     def with_alignment(self, alignment: Alignment) -> Known:
         """Columns of the alignment too: changes from `alignment`, expected to lead back to the edges' own."""
         k = len(alignment.shift_ns)
-        value = np.r_[-alignment.shift_ns, -alignment.drift_ns, 0.0, 0.8 - alignment.supply.q]
-        u = np.r_[np.full(k, self.shift_u_ns(alignment.supply)), np.full(k, U_DRIFT_NS), max(self.tau_max_ns, 2e5), U_Q]
+        value = np.r_[
+            -alignment.shift_ns, -alignment.drift_ns, 0.0, 0.8 - alignment.supply.q, ONSET_NS - alignment.onset_ns
+        ]
+        shift_u = np.full(k, self.shift_u_ns(alignment.supply))
+        u = np.r_[shift_u, np.full(k, U_DRIFT_NS), max(self.tau_max_ns, 2e5), U_Q, U_ONSET_NS]
         return _joined(self.with_course(), value, u)
 
 
@@ -83,7 +87,7 @@ def find_alignment(
     reach = REACH * known.u_shift_ns
     step = max(min(known.u_shift_ns / 1.5, 120e3), 2 * reach / TRIALS)
     trials: list[tuple[float, Alignment]] = []
-    own = [[s for s in few if s.start == start] for start in range(starts)]
+    own = [[s for s in few if s.start == start and np.count_nonzero(s.use) >= LEAST] for start in range(starts)]
 
     def nearest(start: int, supply: SupplyFilter) -> tuple[float, float]:
         low = min(0.0, known.fall_ns - supply.delay_ns)  # the whole fall seen may be the filter's, or none of it
@@ -95,7 +99,7 @@ def find_alignment(
     for tau in (t for t in TAUS_NS if t <= known.tau_max_ns):
         for q in QS if tau > 0 else QS[:1]:
             cost, shift = nearest(shown, SupplyFilter(tau, q))
-            trials.append((cost, Alignment(np.full(starts, shift), np.zeros(starts), SupplyFilter(tau, q))))
+            trials.append((cost, Alignment(np.full(starts, shift), np.zeros(starts), SupplyFilter(tau, q), ONSET_NS)))
     trials.sort(key=lambda t: t[0])
     best = trials[0][1]
     near = [t for cost, t in trials[1:] if cost < RIVAL * trials[0][0]]
@@ -120,7 +124,7 @@ def _cost(
     """Misfit of one start's stretches at a trial of filter and shift; a shift far from the edges' costs as well."""
     if not own:
         return 0.0
-    trial = Alignment(np.full(starts, shift), np.zeros(starts), supply)
+    trial = Alignment(np.full(starts, shift), np.zeros(starts), supply, ONSET_NS)
     _, cost = fitted(accumulate(own, layout, trial), known.of_powers(), variance)
     return cost + variance * (shift / known.shift_u_ns(supply)) ** 2
 
@@ -143,8 +147,9 @@ def _refined(
     def priced(blocks: list[BlockSums], trial: Alignment) -> tuple[FloatArray, float]:
         x, cost = fitted(blocks, known.with_course(), variance)
         off = np.r_[
-            trial.shift_ns / known.shift_u_ns(trial.supply), trial.drift_ns / U_DRIFT_NS, (trial.supply.q - 0.8) / U_Q
-        ]
+            trial.shift_ns / known.shift_u_ns(trial.supply), trial.drift_ns / U_DRIFT_NS, (trial.supply.q - 0.8) / U_Q,
+            (trial.onset_ns - ONSET_NS) / U_ONSET_NS,
+        ]  # fmt: skip
         return x[:c], cost + variance * float(off @ off)
 
     sums = seen(alignment)
@@ -155,7 +160,7 @@ def _refined(
         power, cost = priced(sums, alignment)  # both sides of a comparison at the same variance
         blocks = accumulate(parts, layout, alignment, power, standby_w=known.standby_w, slopes="alignment")
         x, _ = fitted(blocks, known.with_alignment(alignment), variance)
-        by = x[c + COURSES :] * np.r_[np.ones(len(x) - c - COURSES - 2), np.full(2, 0.0 if hold else 1.0)]
+        by = x[c + COURSES :] * np.r_[np.ones(len(x) - c - COURSES - 3), np.full(2, 0.0 if hold else 1.0), 1.0]
         trial = alignment.moved(_bounded(by, alignment, known) * scale)
         steps += 1
         trial_sums = seen(trial)
@@ -178,5 +183,5 @@ def _bounded(by: FloatArray, alignment: Alignment, known: Beforehand) -> FloatAr
     """The step, shortened as a whole where one of its parts would leave the neighbourhood that slopes speak of."""
     tau = alignment.supply.tau_ns
     limit = np.full(len(by), max(2 * known.u_shift_ns, 0.3 * tau))
-    limit[-2], limit[-1] = STEP_TAU * tau + 50e3, STEP_Q
+    limit[-3], limit[-2], limit[-1] = STEP_TAU * tau + 50e3, STEP_Q, U_ONSET_NS
     return by * min(1.0, float(np.min(limit / np.maximum(np.abs(by), 1e-300))))

@@ -23,13 +23,16 @@ LEFT_OUT_REL = 0.1  # how far inferences that were left out may differ from the 
 
 
 def close(
-    rows: tuple[LayerEnergy, ...], solution: Solution, gap_u_j: float, kept: float, details: Mapping[str, Any]
+    rows: tuple[LayerEnergy, ...], solution: Solution, border_u_j: float, kept: float, details: Mapping[str, Any]
 ) -> LayerReport:
-    """The report: sum of rows against dynamic energy of the same run, within twice u and within 1 %."""
+    """The report: sum of rows against dynamic energy of the same run, within twice u and within 1 %.
+
+    `border_u_j`: of what lies on one side of the border between inference and gap here and on the other in Eq. 1.
+    """
     total = float(sum(r.energy_j for r in rows))
     difference = total - solution.dynamic_j
     scatter = _level_u(solution)
-    u = float(np.sqrt(gap_u_j**2 + (LEFT_OUT_REL * (1 - kept) * solution.dynamic_j) ** 2 + (0.1 * scatter) ** 2))
+    u = float(np.sqrt(border_u_j**2 + (LEFT_OUT_REL * (1 - kept) * solution.dynamic_j) ** 2 + (0.1 * scatter) ** 2))
     within_u, within_limit = abs(difference) <= 2 * u, abs(difference) <= LIMIT_REL * abs(solution.dynamic_j)
     failed = [name for name, ok in (("2 u", within_u), ("1 %", within_limit)) if not ok]
     return LayerReport(

@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.attribute.align import Beforehand, find_alignment
 from analysis.attribute.closure import close, split_half
+from analysis.attribute.doubts import Doubted
 from analysis.attribute.groups import SHORTEST, TARGET, Terms, joined
 from analysis.attribute.layout import (
     OVERLAP,
@@ -44,6 +45,7 @@ BY_COLUMNS = ("gap power",)  # a part that has columns of its own
 ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are not made
 RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
 BLIND_NS = 100e3  # filters that far apart and equally good: the run cannot see kernels, and all are one group
+OUTSIDE_SD = 0.35  # of the dynamic power: calls and queues between kernels draw neither standby nor more than kernels
 LOWEST_PERIODS = 3.0  # an inference shorter than this many readings is not looked into
 
 
@@ -134,11 +136,14 @@ class _Attribution:
         finer = self._refit(halved(layout, RESOLVED * self.channel.reading.period_ns), alignment, fit)
         changes = [finer.gross_j - fit.gross_j]
         changes += [self._refit(layout, rival, fit).gross_j - fit.gross_j for rival in rivals]
+        changes += self._doubted(layout, alignment, fit).changes(alignment, float(self.channel.reading.period_ns))
         if other is not None:
             apart = self._refit(other, alignment, fit)
             moved = apart.gross_j - standby_w * apart.duration_s - energy
             changes.append(moved / np.sqrt(3))
-        terms = self._terms(fit, energy, standby_w, changes)
+        whole = self.solution.dynamic_j
+        unclosed = energy * ((float(energy.sum()) - whole) / whole)  # what does not close is somewhere
+        terms = self._terms(fit, energy, standby_w, [*changes, unclosed])
         least_s = SHORTEST * self.channel.reading.period_ns * 1e-9
         kernels = layout.kernels
         blind = any(r.supply.delay_ns > 2 * alignment.supply.delay_ns + BLIND_NS for r in rivals)
@@ -149,7 +154,8 @@ class _Attribution:
         details = self._details(fit, alignment, found, excess, finer)
         details["filters_undecided"] = [{"tau_s": r.supply.tau_ns * 1e-9, "q": r.supply.q} for r in rivals]
         details["split_half"] = split_half(fit.blocks, self._known(fit.layout, alignment), fit.to_rows, terms, groups)
-        return close(tuple(rows), self.solution, self._gap_u(), _kept(layout), details)
+        border = float(np.sqrt(self._gap_u() ** 2 + sum(float(change.sum()) ** 2 for change in changes)))
+        return close(tuple(rows), self.solution, border, _kept(layout), details)
 
     # --- steps ---------------------------------------------------------------------------------------
 
@@ -182,7 +188,9 @@ class _Attribution:
         first = layout.gap
         value = np.full(layout.columns, active)
         value[first:] = s.gap_gross_j / gap_s if gap_s > 0 else s.gap.level_w
-        weight = np.diag(np.full(layout.columns, 1 / sd**2))
+        spread = np.full(layout.columns, sd)
+        spread[layout.outside : first] *= OUTSIDE_SD
+        weight = np.diag(1 / spread**2)
         g = np.zeros(layout.columns)
         g[first:] = mean_s[first:]
         if gap_s > 0:
@@ -233,7 +241,7 @@ class _Attribution:
             slopes="alignment",
         )  # fmt: skip
         powers = solve_powers(blocks, known, free=len(known.value))
-        mean_s = layout.mean_s()
+        mean_s = layout.mean_s(alignment.onset_ns)
         row = layout.row_of_column
         to_rows = np.zeros((layout.kernels + 1, len(known.value)))
         to_rows[row, np.arange(len(row))] = mean_s[: len(row)]
@@ -246,6 +254,15 @@ class _Attribution:
         return self._fit(layout, alignment, power)
 
     # --- uncertainty ---------------------------------------------------------------------------------
+
+    def _doubted(self, layout: Layout, alignment: Alignment, fit: _Fit) -> Doubted:
+        """Some readings of every start, enough for a difference."""
+        per_inference = self.solution.busy_s / self.solution.n * 1e9 / self.channel.reading.period_ns
+        limit = int(np.clip(8 * per_inference, MORE, 4000))
+        wind_up = min(max(alignment.supply.memory_ns, 2.0 * self.channel.reading.period_ns), WIND_UP_NS)
+        parts = list(self._stretches(layout, wind_up, limit, 4))
+        power, known = fit.powers.x[: layout.columns], self._beforehand(layout).with_course()
+        return Doubted(layout, parts, power, known, self.solution.standby_w)
 
     def _terms(self, fit: _Fit, energy: FloatArray, standby_w: float, changes: list[FloatArray]) -> Terms:
         rows = len(energy)
@@ -335,6 +352,7 @@ class _Attribution:
             "clock_drift_s": {str(s): float(v) * 1e-9 for s, v in zip(starts, alignment.drift_ns, strict=True)},
             "supply_tau_s": alignment.supply.tau_ns * 1e-9,
             "supply_q": alignment.supply.q,
+            "onset_s": alignment.onset_ns * 1e-9,
             "course_within_kernels": [float(v) for v in fit.powers.x[fit.layout.columns :][:COURSES]],
             "marker_fall_s": None if self.lag.tau_ns is None else self.lag.tau_ns * 1e-9,
             "search_steps": int(found["steps"]),

@@ -81,10 +81,10 @@ class Layout:
         """Kernel of each column outside the gap; time outside kernels is a row of its own after the last."""
         return np.array([p[0] for p in self.parts] + [self.kernels] * OUTSIDE, np.int64)
 
-    def mean_s(self) -> FloatArray:
+    def mean_s(self, onset_ns: float = 0.0) -> FloatArray:
         """Mean time (s) of each column in one measured inference (gap columns: in the gap after it), (columns,)."""
         rows = np.flatnonzero(self.measured)
-        pieces = self.pieces(rows, 0, with_gap=True)
+        pieces = self.pieces(rows, 0, with_gap=True, onset_ns=onset_ns)
         total = np.bincount(pieces.column, pieces.weight * (pieces.end_ns - pieces.begin_ns), minlength=self.columns)
         return np.asarray(total * 1e-9 / len(rows), np.float64)
 
@@ -99,21 +99,29 @@ class Layout:
         first = max(int(np.searchsorted(self.end_ns, begin_ns)) - 1, 0)
         return np.arange(first, int(np.searchsorted(self.begin_ns, end_ns)))
 
-    def pieces(self, rows: Int64Array, origin_ns: int, *, with_gap: bool) -> Pieces:
-        """All pieces of these inferences (in order), relative to `origin_ns`."""
+    def pieces(self, rows: Int64Array, origin_ns: int, *, with_gap: bool, onset_ns: float = 0.0) -> Pieces:
+        """All pieces of these inferences (in order), relative to `origin_ns`.
+
+        `onset_ns`: work begins so much later than its stamp and ends with it, and what lies between is moved in
+        proportion: an inference is squeezed against its end. The time before is its own all the same, outside kernels.
+        """
         begin, end = (self.begin_ns[rows] - origin_ns).astype(np.float64), (self.end_ns[rows] - origin_ns).astype(float)
+        onset = np.clip(onset_ns, -0.3 * (end - begin), 0.3 * (end - begin))
+        work = begin + onset
         stamped = self.stamp[rows] >= 0
         found: list[tuple[FloatArray, FloatArray, Int64Array, FloatArray]] = []
         if stamped.any() and self.stamps is not None:
             at = self.stamp[rows][stamped]
-            a = (self.stamps.begin_ns[at] - origin_ns).astype(np.float64)
-            b = (self.stamps.end_ns[at] - origin_ns).astype(np.float64)
+            low, late = begin[stamped, None], onset[stamped, None]
+            keep = 1 - late / np.maximum(end[stamped, None] - low, 1.0)
+            a = low + late + ((self.stamps.begin_ns[at] - origin_ns).astype(np.float64) - low) * keep
+            b = low + late + ((self.stamps.end_ns[at] - origin_ns).astype(np.float64) - low) * keep
             found.append(self._columns(begin[stamped], end[stamped], a, b, 1.0))
         if not stamped.all():
-            low, length = begin[~stamped, None], (end - begin)[~stamped, None]
+            low, length = work[~stamped, None], (end - work)[~stamped, None]
             for k in range(len(self.shares.begin)):
                 a, b = low + self.shares.begin[k] * length, low + self.shares.end[k] * length
-                found.append(self._columns(low[:, 0], end[~stamped], a, b, 1.0 / len(self.shares.begin)))
+                found.append(self._columns(begin[~stamped], end[~stamped], a, b, 1.0 / len(self.shares.begin)))
         if with_gap and len(rows):
             following = np.minimum(rows + 1, len(self.begin_ns) - 1)
             until = np.maximum((self.begin_ns[following] - origin_ns).astype(np.float64), end)

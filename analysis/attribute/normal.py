@@ -21,8 +21,10 @@ from harness.core.clock import FloatArray, Int64Array
 from harness.core.curve import EnergyCurve
 
 CHUNK = 2048
+LEAST = 4  # usable readings of a stretch
 STEP_NS = 10_000.0  # for derivatives to times
 STEP_Q = 0.05
+ONSET_LIMITS_NS = (-100e3, 1e6)
 COURSES = 3  # of the power within a kernel: its first quarter, its last, and its first
 EARLY_S = 60e-6  # seconds
 SMALL = 200_000  # multiplications in a product that a BLAS does not share out among threads
@@ -31,22 +33,24 @@ SMALL = 200_000  # multiplications in a product that a BLAS does not share out a
 @dataclass(frozen=True)
 class Alignment:
     """How power follows the stamps: `shift_ns` and `drift_ns` (end against begin of the start) beyond the lag found at
-    the edges, one each per start (K,), and the supply's filter."""
+    the edges, one each per start (K,), the supply's filter, and by how much later than its stamp work begins."""
 
     shift_ns: FloatArray
     drift_ns: FloatArray
     supply: SupplyFilter
+    onset_ns: float = 0.0
 
     @property
     def size(self) -> int:
-        return 2 * len(self.shift_ns) + 2
+        return 2 * len(self.shift_ns) + 3
 
     def moved(self, by: FloatArray) -> Alignment:
-        """By (2K + 2,): shifts, drifts, tau, Q; tau and Q are kept where a filter can be."""
+        """By (2K + 3,): shifts, drifts, tau, Q, onset; tau and Q are kept where a filter can be."""
         k = len(self.shift_ns)
-        tau = float(np.clip(self.supply.tau_ns + by[-2], 0.0, 8e6))
-        q = float(np.clip(self.supply.q + by[-1], 0.25, 3.5))
-        return Alignment(self.shift_ns + by[:k], self.drift_ns + by[k : 2 * k], SupplyFilter(tau, q))
+        tau = float(np.clip(self.supply.tau_ns + by[-3], 0.0, 8e6))
+        q = float(np.clip(self.supply.q + by[-2], 0.25, 3.5))
+        onset = float(np.clip(self.onset_ns + by[-1], *ONSET_LIMITS_NS))
+        return Alignment(self.shift_ns + by[:k], self.drift_ns + by[k : 2 * k], SupplyFilter(tau, q), onset)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def _pieces(layout: Layout, stretch: Stretch, alignment: Alignment) -> tuple[Flo
     s = stretch.start
     shift = alignment.shift_ns[s] + alignment.drift_ns[s] * stretch.along
     rows = layout.between(origin - abs(shift) - 1e6, stretch.edge_ns[-1] + abs(shift) + 1e6)
-    pieces = layout.pieces(rows, origin, with_gap=True)
+    pieces = layout.pieces(rows, origin, with_gap=True, onset_ns=alignment.onset_ns)
     return edge, replace(pieces, begin_ns=pieces.begin_ns + shift, end_ns=pieces.end_ns + shift)
 
 
@@ -135,9 +139,14 @@ def rows_of(layout: Layout, stretch: Stretch, alignment: Alignment) -> FloatArra
 
 
 def slopes_of(layout: Layout, stretch: Stretch, alignment: Alignment, power_w: FloatArray) -> FloatArray:
-    """Watts per ns of shift, per ns of drift, per ns of tau and per Q, (n, 4), given the columns' powers."""
-    edge, pieces = _pieces(layout, stretch, alignment)
-    pieces = replace(pieces, weight=pieces.weight * power_w[pieces.column], column=np.zeros_like(pieces.column))
+    """Watts per ns of shift, of drift and of tau, per Q, and per ns of onset, (n, 5), given the columns' powers."""
+
+    def powered(onset_ns: float) -> tuple[FloatArray, Pieces]:
+        edge, pieces = _pieces(layout, stretch, replace(alignment, onset_ns=alignment.onset_ns + onset_ns))
+        weight = pieces.weight * power_w[pieces.column]
+        return edge, replace(pieces, weight=weight, column=np.zeros_like(pieces.column))
+
+    edge, pieces = powered(0.0)
 
     def seen(shift: float, supply: SupplyFilter) -> FloatArray:
         moved = replace(pieces, begin_ns=pieces.begin_ns + shift, end_ns=pieces.end_ns + shift)
@@ -152,8 +161,10 @@ def slopes_of(layout: Layout, stretch: Stretch, alignment: Alignment, power_w: F
         seen(0.0, SupplyFilter(supply.tau_ns, supply.q + STEP_Q))
         - seen(0.0, SupplyFilter(supply.tau_ns, supply.q - STEP_Q))
     ) / (2 * STEP_Q)
+    later, earlier = (overlap_shares(edge, powered(by)[1], 1, supply)[:, 0] for by in (STEP_NS, -STEP_NS))
+    onset = (later - earlier) / (2 * STEP_NS)
     along = stretch.along + stretch.span * (np.arange(len(edge) - 1) / max(len(edge) - 1, 1) - 0.5)
-    return np.stack([shift, shift * along, tau, q], axis=1)
+    return np.stack([shift, shift * along, tau, q, onset], axis=1)
 
 
 def course_of(
@@ -192,7 +203,7 @@ def accumulate(
     starts = len(alignment.shift_ns)
     for stretch in parts:
         use = stretch.use
-        if np.count_nonzero(use) < 4:
+        if np.count_nonzero(use) < LEAST:
             continue
         x = rows_of(layout, stretch, alignment)
         if power_w is not None:
@@ -202,7 +213,7 @@ def accumulate(
             slope = slopes_of(layout, stretch, alignment, power_w)
             more = np.zeros((len(x), alignment.size))
             more[:, stretch.start], more[:, starts + stretch.start] = slope[:, 0], slope[:, 1]
-            more[:, -2:] = slope[:, 2:]
+            more[:, -3:] = slope[:, 2:]
             x = np.concatenate([x, more], axis=1)
         sums = _sums(stretch, x)
         key = (stretch.start, stretch.block)

@@ -55,6 +55,8 @@ class _System:
 
     @classmethod
     def of(cls, blocks: Sequence[BlockSums]) -> _System:
+        if not blocks:
+            raise ValueError("no stretch of the measured inferences has enough readings")
         weight = sum(b.weight for b in blocks)
         gram, moment = np.zeros_like(blocks[0].gram), np.zeros_like(blocks[0].moment)
         row = np.zeros_like(blocks[0].mean_row)
