@@ -1,9 +1,9 @@
 """What rows would change by if shift, filter or onset were not where the fit has put them.
 
-The fit finds them in the contrasts between kernels, and for that it assumes how power runs within a kernel. What it finds
-so is not to be trusted to the width that its covariance says: with a power that rises within layers the shift alone was
-pulled by 0.1 ms. So each is doubted by a stated amount and held there, and the change of the rows is a part of their
-uncertainty.
+The fit finds them in the contrasts between kernels, and for that it assumes how power runs within a kernel. What it
+finds so is not to be trusted to the width that its covariance says: with a power that rises within layers the shift
+alone was pulled by 0.1 ms. So each is doubted by a stated amount and held there, and the change of the rows is a part
+of their uncertainty.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from analysis.attribute.solve import Known, fitted
 from analysis.attribute.supply import SupplyFilter
 from harness.core.clock import FloatArray
 
-SHIFT_NS, SHIFT_PERIODS, SHIFT_DELAYS = 20e3, 0.05, 0.1  # of the shift: flat, of a reading, of the filter's delay
+SHIFT_NS, SHIFT_PERIODS, SHIFT_DELAYS = 10e3, 0.03, 0.1  # of the shift: flat, of a reading, of the filter's delay
 TAU_REL = 0.15  # of the filter's time constant, at the same delay
-ONSET_NS = 30e3
+ONSET_NS = 15e3
 NOISE_REL = 1e-4  # of the power's variance, for what is known beforehand to weigh nothing where readings say anything
 
 
