@@ -73,32 +73,55 @@ def budget_parts(
     return tuple(parts)
 
 
-def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy | None) -> list[BudgetPart]:
-    """Between and within process starts. The between-start scatter contains the scatter within; the part of
-    it that the blocks explain is named "repeatability", the rest "process start"."""
-    weight = np.array([s.window.n for s in solution.starts], np.float64) / solution.n
-    within, dofs = zip(*(block_mean_u(s.block_j) for s in solution.starts), strict=True)
+@dataclass(frozen=True)
+class _Scatter:
+    """Scatter of the mean (J) between starts beyond that within, and within; degrees of freedom of both."""
+
+    start_j: float
+    within_j: float
+    start_dof: float
+    within_dof: float
+
+
+def _scatter(weight: FloatArray, blocks: Sequence[FloatArray], energy_j: FloatArray, mean_j: float) -> _Scatter:
+    """Of starts of these weights, block energies, mean energies (J), and their mean."""
+    within, dofs = zip(*(block_mean_u(b) for b in blocks), strict=True)
     usable = np.isfinite(within)
     w = weight[usable] / weight[usable].sum() if usable.any() else weight
     rep = float(np.sqrt(np.sum(w**2 * np.array(within)[usable] ** 2))) if usable.any() else 0.0
-    rep_dof = float(np.array(dofs)[usable].sum()) if usable.any() else 0.0
-    start = 0.0
-    k = len(solution.starts)
+    k = len(blocks)
+    if k < 2:
+        return _Scatter(0.0, rep, INF, float(np.array(dofs)[usable].sum()) if usable.any() else 0.0)
+    between = float(np.sqrt(np.sum(weight**2 * (energy_j - mean_j) ** 2) * k / (k - 1)))
+    whole = max(between, rep)
+    start = float(np.sqrt(whole**2 - rep**2))
+    return _Scatter(start, rep, _shared(start, whole, k - 1.0), _shared(rep, whole, k - 1.0))
+
+
+def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy | None) -> list[BudgetPart]:
+    """Between and within process starts. The between-start scatter contains the scatter within; the part of
+    it that the blocks explain is named "repeatability", the rest "process start". Gross energy has its own scatter:
+    what a longer inference draws in standby is part of it."""
+    weight = np.array([s.window.n for s in solution.starts], np.float64) / solution.n
+    dynamic = _scatter(
+        weight, [s.block_j for s in solution.starts], np.array([s.dynamic_j for s in solution.starts]),
+        solution.dynamic_j,
+    )  # fmt: skip
+    gross = _scatter(
+        weight, [s.gross_block_j for s in solution.starts], np.array([s.gross_j for s in solution.starts]),
+        solution.gross_j,
+    )  # fmt: skip
     parts = []
-    if k > 1:
-        energy = np.array([s.dynamic_j for s in solution.starts])
-        between = float(np.sqrt(np.sum(weight**2 * (energy - solution.dynamic_j) ** 2) * k / (k - 1)))
-        whole = max(between, rep)
-        start = float(np.sqrt(whole**2 - rep**2))
-        rep_dof = _shared(rep, whole, k - 1.0)
-        parts.append(BudgetPart("process start", "A", start, start, _shared(start, whole, k - 1.0)))
+    if len(solution.starts) > 1:
+        parts.append(BudgetPart("process start", "A", dynamic.start_j, gross.start_j, dynamic.start_dof))
     noise = 0.0
     if accuracy is not None and accuracy.noise_w > 0:
         readings = solution.seconds * 1e9 / channel.reading.period_ns
         noise = accuracy.noise_w * solution.seconds / np.sqrt(max(readings, 1.0)) / solution.n
-        noise = min(float(noise), rep) if rep > 0 else float(noise)
-    rest = float(np.sqrt(max(rep**2 - noise**2, 0.0)))
-    parts.append(BudgetPart("repeatability", "A", rest, rest, rep_dof if rest > 0 else INF))
+        noise = min(float(noise), dynamic.within_j) if dynamic.within_j > 0 else float(noise)
+    rest, gross_rest = (float(np.sqrt(max(s.within_j**2 - noise**2, 0.0))) for s in (dynamic, gross))
+    dof = dynamic.within_dof if rest > 0 else INF
+    parts.append(BudgetPart("repeatability", "A", rest, gross_rest, dof))
     if noise > 0:
         parts.append(BudgetPart("meter noise", "B", noise, noise, INF))
     return parts

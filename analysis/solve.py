@@ -32,6 +32,7 @@ class StartEnergy:
 
     window: StartWindow
     block_j: FloatArray
+    gross_block_j: FloatArray
     dynamic_j: float
     gross_j: float
     coverage: float
@@ -133,6 +134,7 @@ def _start(
     return StartEnergy(
         window,
         np.asarray(dynamic[known], np.float64),
+        np.asarray(gross[known], np.float64),
         float(np.sum(dynamic[known] * weight) / weight.sum()),
         float(np.sum(gross[known] * weight) / weight.sum()),
         channel.curve.coverage(window.begin_ns + lag_ns, window.end_ns + lag_ns),

@@ -60,11 +60,11 @@ class Layout:
     stamp: Int64Array
     stamps: LayerStamps | None
     parts: tuple[tuple[int, float, float], ...]
-    gap_pieces: int
+    gap_count: int
 
     @property
     def columns(self) -> int:
-        return len(self.parts) + OUTSIDE + self.gap_pieces
+        return len(self.parts) + OUTSIDE + self.gap_count
 
     @property
     def outside(self) -> int:
@@ -145,10 +145,10 @@ class Layout:
         return all_a, all_b, column.astype(np.int64), np.full(len(all_a), weight)
 
     def _gaps(self, end: FloatArray, until: FloatArray) -> tuple[FloatArray, FloatArray, Int64Array, FloatArray]:
-        cuts = (0.0, *GAP_CUTS_NS[: self.gap_pieces - 1], np.inf)
+        cuts = (0.0, *GAP_CUTS_NS[: self.gap_count - 1], np.inf)
         a = np.concatenate([np.minimum(end + c, until) for c in cuts[:-1]])
         b = np.concatenate([np.minimum(end + c, until) for c in cuts[1:]])
-        column = np.repeat(np.arange(self.gap_pieces), len(end)) + self.gap
+        column = np.repeat(np.arange(self.gap_count), len(end)) + self.gap
         return a, b, column.astype(np.int64), np.ones(len(a))
 
     def cut(self, parts: tuple[tuple[int, float, float], ...]) -> Layout:
@@ -179,10 +179,10 @@ def lay_out(timeline: Timeline, shares: Shares, stamps: LayerStamps | None, *, o
         typical &= stamp >= 0
     pauses = (begin[1:] - end[:-1])[measured[:-1]]
     longest = float(np.quantile(pauses, 0.9)) if len(pauses) else 0.0
-    gap_pieces = 1 + sum(c < 0.7 * longest for c in GAP_CUTS_NS)
+    gap_count = 1 + sum(c < 0.7 * longest for c in GAP_CUTS_NS)
     kernels = shares.begin.shape[1]
     parts = _onset_parts(shares, median, onset_cuts_ns, least_ns)
-    return Layout(kernels, begin, end, start, measured, typical, shares, stamp, stamps, parts, gap_pieces)
+    return Layout(kernels, begin, end, start, measured, typical, shares, stamp, stamps, parts, gap_count)
 
 
 def _onset_parts(

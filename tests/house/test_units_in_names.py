@@ -36,6 +36,8 @@ EXCEPTIONS = {
     "drivers.simulated.monsoon.device HvpmFaults.lost_packet_rate": "probability of a packet",
     "drivers.simulated.monsoon.device HvpmFaults.short_packet_rate": "probability of a packet",
     "drivers.simulated.monsoon.unit HvpmUnit.invalid_rate": "probability of a sample",
+    "harness.exam.score Grade.interval_score": "relative; the key of the exam's contract",
+    "harness.exam.score Grade.interval_score_ratio": "relative; the key of the exam's contract",
     "harness.io.usb_described DescribedBackend.ctrl_transfer.timeout": "pyusb's own signature (ms)",
     "harness.io.usb_described DescribedBackend.bulk_read.timeout": "pyusb's own signature (ms)",
     "harness.io.usb_socket SocketUsbBackend.bulk_write.timeout": "pyusb's own signature (ms)",
