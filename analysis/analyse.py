@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from analysis.attribute.layers import Recorded, layer_report, without_layers
-from analysis.budget import budget_parts, combine, uncovered
-from analysis.clipping import clipped_share
-from analysis.clocks import fit_host_to_board, fit_meter_to_host
-from analysis.curve import ChannelCurve, build_curve, sum_curves
+from analysis.energy.budget import budget_parts, combine, uncovered
+from analysis.energy.solve import Solution, solve
+from analysis.energy.standby import Standby
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
-from analysis.lag import Lag, find_lag
-from analysis.ranges import RangeShares, range_shares
-from analysis.solve import Solution, solve
-from analysis.standby import Standby
-from analysis.validity import (
+from analysis.readings.clipping import clipped_share
+from analysis.readings.curve import ChannelCurve, build_curve, sum_curves
+from analysis.readings.ranges import RangeShares, range_shares
+from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
+from analysis.timing.lag import Lag, find_lag
+from analysis.timing.windows import StartWindow, start_windows
+from analysis.verdict.validity import (
     Problem,
     flags_of,
     problem_before_solving,
@@ -32,7 +33,6 @@ from analysis.validity import (
     problem_of_solution,
     problem_of_standby,
 )
-from analysis.windows import StartWindow, start_windows
 from harness.core.clock import HOST, ClockMap, board_clock
 from harness.core.result import BudgetPart, EnergyResult, InvalidReason, Status
 from harness.core.spec import MeterBinding, RunSpec

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.budget import Combined
-from analysis.curve import ChannelCurve
-from analysis.lag import Lag
-from analysis.standby import NOTHING, Standby, find_standby
+from analysis.energy.budget import Combined
+from analysis.energy.standby import NOTHING, Standby, find_standby
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.lag import Lag
 from harness.core.clock import ClockMap
 from harness.core.result import BudgetPart, EnergyResult
 from harness.core.spec import ProtocolSpec

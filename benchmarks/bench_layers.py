@@ -17,11 +17,11 @@ import numpy as np
 from bench_analysis import INFERENCE_NS, PERIOD_NS, timeline
 
 from analysis.attribute.layers import Recorded, layer_report
-from analysis.curve import ChannelCurve
-from analysis.lag import find_lag
-from analysis.solve import solve
-from analysis.standby import find_standby
-from analysis.windows import start_windows
+from analysis.energy.solve import solve
+from analysis.energy.standby import find_standby
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.lag import find_lag
+from analysis.timing.windows import start_windows
 from harness.core.curve import EnergyCurve
 from harness.core.layers import Kernel, LayerProfile
 from harness.core.trace import Reading, ReadingKind

@@ -14,7 +14,7 @@ import numpy as np
 from analysis.attribute.groups import Terms
 from analysis.attribute.normal import BlockSums
 from analysis.attribute.solve import Known, solve_powers
-from analysis.solve import Solution
+from analysis.energy.solve import Solution
 from harness.core.clock import FloatArray
 from harness.core.result import LayerEnergy, LayerReport
 

@@ -27,9 +27,9 @@ from analysis.attribute.layout import (
 from analysis.attribute.marker import MarkerLag, marker_lag
 from analysis.attribute.normal import COURSES, Alignment, BlockSums, accumulate, stretches
 from analysis.attribute.solve import Powers, solve_powers
-from analysis.curve import ChannelCurve
-from analysis.lag import Lag
-from analysis.solve import Solution
+from analysis.energy.solve import Solution
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.lag import Lag
 from harness.core.clock import FloatArray
 from harness.core.layers import Kernel, LayerProfile, LayerStamps
 from harness.core.result import BudgetPart, EnergyResult, LayerEnergy, LayerReport

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curve import ChannelCurve
-from analysis.lag import Lag
-from analysis.steps import StepFit, edge_profile, fit_step
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.lag import Lag
+from analysis.timing.steps import StepFit, edge_profile, fit_step
 from harness.core.timeline import Phase, Timeline
 
 REACH_NS = 20_000_000

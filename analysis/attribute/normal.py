@@ -16,7 +16,7 @@ import numpy as np
 from analysis.attribute.layout import Layout
 from analysis.attribute.overlap import Pieces, overlap_shares
 from analysis.attribute.supply import SupplyFilter
-from analysis.windows import StartWindow
+from analysis.timing.windows import StartWindow
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.curve import EnergyCurve
 

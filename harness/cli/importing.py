@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.analyse import board_map
-from analysis.curve import build_curve
+from analysis.readings.curve import build_curve
 from harness.cli.format import engineering, headline
 from harness.cli.results import console, print_json, stored_result
 from harness.core.errors import SpecError

@@ -95,7 +95,7 @@ class OpenLane(contextlib.ExitStack):
 
     def measure(self, spec: RunSpec) -> Path:
         """One run; the error of a board that is not as it should be says what mends it."""
-        from analysis.judge import PowerJudge
+        from analysis.verdict.judge import PowerJudge
 
         board, bench = self._board(spec.board), self._bench(spec)
         meters = compose.real_openers(spec) if bench is None else compose.simulated_openers(bench, spec)

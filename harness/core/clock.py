@@ -2,7 +2,7 @@
 
 A time in joulebench is int64 nanoseconds of a *named* clock: `host`, `board:<name>`, `meter:<serial>`.
 Only a ClockMap moves a time from one to another, and its residual enters the uncertainty.
-Fitting maps is analysis (`analysis.clocks`); this module only applies them.
+Fitting maps is analysis (`analysis.timing.clocks`); this module only applies them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.analyse import Analysis, analyse_run
-from analysis.judge import PowerJudge
+from analysis.verdict.judge import PowerJudge
 from drivers.simulated.rig.world import draw
 from harness.bench.runner import execute_run
 from harness.core.errors import BenchError

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analysis.analyse import Analysis, analyse_run
-from analysis.judge import PowerJudge
+from analysis.verdict.judge import PowerJudge
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw

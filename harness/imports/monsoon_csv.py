@@ -3,7 +3,7 @@
 Header `Time(ms),Main(mA),Main Voltage(V),`. What is in the time column is not what the header says: the unit is found
 by asking in which one the file runs at the device's 5 kHz. The stamps are those of the host when it took a USB burst
 in, so up to 160 samples share a moment: the device's own sample counter is the clock, and the stamps are what ties it
-to the host (`analysis.clocks` fits the lower envelope, as for a meter of our own).
+to the host (`analysis.timing.clocks` fits the lower envelope, as for a meter of our own).
 
 The marks are stamps of the phone, said to be synchronised to the host. They are not good enough: in the traces of
 PlatformX the power rises 0.3 s after the first mark. So the lag is searched in the power unless `--align declared` says

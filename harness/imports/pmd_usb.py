@@ -62,7 +62,7 @@ def pmd_meter(
     source: Source, begin_unix_ns: int, origin: int, rails: Sequence[str]
 ) -> tuple[ForeignMeter, tuple[str, ...]]:
     """(the meter, notes). `rails`: channels whose sum is the card. Its clock is tied to the host by one stamp only, so
-    its rate is as uncertain as that of any meter that says nothing (`analysis.clocks`)."""
+    its rate is as uncertain as that of any meter that says nothing (`analysis.timing.clocks`)."""
     if not rails or not set(rails) <= set(CHANNELS):
         raise SpecError(f"--pmd-rails {','.join(rails)!r}", hint=f"channels are {', '.join(CHANNELS)}")
     t_ns, values, rest = parse(source)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.counter import counter_steps
+from analysis.readings.counter import counter_steps
 from drivers.rapl.meter import open_meter
 from drivers.rapl.onboard import open_on_board
 from drivers.simulated.powercap import PowercapTree, simulator

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.judge import PowerJudge
+from analysis.verdict.judge import PowerJudge
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.bench.cool_down import POLL_S, cool_down

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.judge import PowerJudge
+from analysis.verdict.judge import PowerJudge
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.world import draw
 from harness.bench.layers import profile_of_stamps

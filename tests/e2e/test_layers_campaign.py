@@ -58,9 +58,7 @@ def test_layers_of_a_simulated_campaign_meet_the_truth_of_the_kernels_that_ran(t
     assert layers["results"] == 1
     (exam,) = layers["rows"]
     assert exam["how"] == "profile"
-    if (
-        layers["graded"] == 0
-    ):  # a busy machine spoils the run, and then it says so
+    if layers["graded"] == 0:  # a busy machine spoils the run, and then it says so
         assert exam["problem"] and "other kernels" not in exam["problem"]
         pytest.skip(exam["problem"])
     assert exam["kernels"] == 7 and sum(row["members"] for row in exam["rows"]) >= 7

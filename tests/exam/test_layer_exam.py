@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.analyse import analyse_run
-from analysis.judge import PowerJudge
+from analysis.verdict.judge import PowerJudge
 from drivers.simulated.rig.kernels import OUTSIDE
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.truth import RECORD, RunTruth

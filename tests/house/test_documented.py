@@ -99,7 +99,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def test_every_flag_is_documented() -> None:
-    source = (ROOT / "analysis" / "validity.py").read_text("utf-8")
+    source = (ROOT / "analysis" / "verdict" / "validity.py").read_text("utf-8")
     table = source[source.index("    said = {") : source.index("return tuple(name for name, true in said")]
     flags = set(re.findall(r'^        "([a-z_]+)":', table, re.MULTILINE)) | {"no_total_declared"}
     assert len(flags) > 15

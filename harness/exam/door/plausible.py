@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.curve import build_curve
+from analysis.readings.curve import build_curve
 from harness.core.clock import ClockMap
 from harness.core.trace import join_blocks
 from harness.imports.foreign import ForeignMeter

@@ -15,7 +15,7 @@ SOURCES = [p for p in (ROOT / "analysis").rglob("*.py") if "report" not in p.par
 
 def flags_in_the_code() -> set[str]:
     """Keys of the table of flags, and every constant that a `flags` is made of elsewhere."""
-    source = (ROOT / "analysis" / "validity.py").read_text("utf-8")
+    source = (ROOT / "analysis" / "verdict" / "validity.py").read_text("utf-8")
     table = source[source.index("    said = {") : source.index("return tuple(name for name, true in said")]
     found = set(re.findall(r'^        "([a-z_]+)":', table, re.MULTILINE))
     for path in SOURCES:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.counter import counter_steps
+from analysis.readings.counter import counter_steps
 from drivers.rapl.meter import open_meter
 from drivers.simulated.powercap import PowercapTree, simulator
 from harness.core.ports import MeterRequest

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.clocks import fit_host_to_board, fit_meter_to_host
+from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
 from harness.core.clock import HOST
 
 

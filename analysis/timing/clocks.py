@@ -3,7 +3,7 @@
 A meter stamps its own clock; the host sees each stamp late, never early. So the map is the *lower envelope*
 of (host arrival - meter time): a least-squares line would sit in the middle of the USB bursts instead.
 Pings go both ways, so their midpoint is good to half the round trip.
-The constant part of a delay cannot be seen here at all; `analysis.lag` finds it from the power itself.
+The constant part of a delay cannot be seen here at all; `analysis.timing.lag` finds it from the power itself.
 """
 
 from __future__ import annotations

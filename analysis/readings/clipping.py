@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.curve import CHUNK
+from analysis.readings.curve import CHUNK
 from harness.core.trace import ReadingKind, Trace
 
 MIN_PILE = 30  # readings at the top code

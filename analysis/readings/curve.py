@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.counter import counter_steps
+from analysis.readings.counter import counter_steps
 from harness.core.clock import ClockMap, FloatArray, Int64Array
 from harness.core.curve import EnergyCurve
 from harness.core.trace import CalibrationPiece, ChannelSpec, Reading, ReadingKind, Trace

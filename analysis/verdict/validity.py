@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.budget import Combined
-from analysis.curve import ChannelCurve
-from analysis.lag import Lag
-from analysis.ranges import RangeShares
-from analysis.solve import Solution
-from analysis.standby import Standby
-from analysis.throttling import maybe_throttled, throttled_for_sure, undervoltage
-from analysis.windows import StartWindow
+from analysis.energy.budget import Combined
+from analysis.energy.solve import Solution
+from analysis.energy.standby import Standby
+from analysis.readings.curve import ChannelCurve
+from analysis.readings.ranges import RangeShares
+from analysis.timing.lag import Lag
+from analysis.timing.windows import StartWindow
+from analysis.verdict.throttling import maybe_throttled, throttled_for_sure, undervoltage
 from harness.core.result import InvalidReason
 from harness.core.timeline import Phase, Timeline
 from harness.core.trace import ReadingKind

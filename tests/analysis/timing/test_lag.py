@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from analysis.analyse import board_map
-from analysis.busy import BusyTime
-from analysis.curve import build_curve
-from analysis.lag import find_lag
+from analysis.readings.curve import build_curve
+from analysis.timing.busy import BusyTime
+from analysis.timing.lag import find_lag
 
 
 def lag_of(world: Any, root: Path) -> Any:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.busy import BusyTime
-from analysis.curve import ChannelCurve
-from analysis.steps import StepFit, edge_profile, fit_step
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.busy import BusyTime
+from analysis.timing.steps import StepFit, edge_profile, fit_step
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.curve import EnergyCurve
 from harness.core.timeline import PHASE_CODE, Phase, Timeline

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curve import ChannelCurve
-from analysis.scatter import block_mean_u
+from analysis.energy.scatter import block_mean_u
+from analysis.readings.curve import ChannelCurve
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.judge import PowerJudge
+from analysis.verdict.judge import PowerJudge
 
 N = 1500
 T_S = np.linspace(0, 6, N)

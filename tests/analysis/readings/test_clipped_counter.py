@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.clipping import clipped_share
+from analysis.readings.clipping import clipped_share
 from harness.core.clock import HOST
 from harness.core.trace import CalibrationPiece, ChannelSpec, ColumnSpec, MeterInfo, Reading, ReadingKind, Trace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.curve import ChannelCurve
-from analysis.standby import find_standby
+from analysis.energy.standby import find_standby
+from analysis.readings.curve import ChannelCurve
 from harness.core.curve import EnergyCurve
 from harness.core.timeline import Phase, Span, Timeline
 from harness.core.trace import Reading, ReadingKind

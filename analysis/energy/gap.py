@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curve import ChannelCurve
-from analysis.lag import Lag
-from analysis.steps import Profile, StepFit, edge_profile, fit_step
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.lag import Lag
+from analysis.timing.steps import Profile, StepFit, edge_profile, fit_step
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
 

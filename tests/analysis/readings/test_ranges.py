@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.clipping import clipped_share
-from analysis.ranges import range_shares
+from analysis.readings.clipping import clipped_share
+from analysis.readings.ranges import range_shares
 from harness.core.trace import CalibrationPiece, ChannelSpec, ColumnSpec, MeterInfo, Reading, ReadingKind, Trace
 
 PERIOD = 200_000

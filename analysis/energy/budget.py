@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curve import ChannelCurve
-from analysis.lag import Lag
-from analysis.ranges import RangeShares
-from analysis.scatter import block_mean_u
-from analysis.solve import Solution
-from analysis.standby import Bracket
+from analysis.energy.scatter import block_mean_u
+from analysis.energy.solve import Solution
+from analysis.energy.standby import Bracket
+from analysis.readings.curve import ChannelCurve
+from analysis.readings.ranges import RangeShares
+from analysis.timing.lag import Lag
 from harness.core.clock import FloatArray
 from harness.core.result import BudgetPart
 from harness.core.trace import Accuracy

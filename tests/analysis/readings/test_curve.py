@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import analysis.curve
-from analysis.curve import build_curve, sum_curves
+import analysis.readings.curve
+from analysis.readings.curve import build_curve, sum_curves
 from harness.core.clock import ClockMap
 from harness.core.trace import CalibrationPiece, ChannelSpec, ColumnSpec, Gap, MeterInfo, Reading, ReadingKind, Trace
 
@@ -42,7 +42,7 @@ def test_total_energy_is_the_sum_over_readings_that_exist(raw: list[int], lost: 
     keep = np.array([i not in lost for i in range(len(raw))])
     t = (np.arange(len(raw)) + 1) * PERIOD
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analysis.curve, "CHUNK", chunk)
+        patch.setattr(analysis.readings.curve, "CHUNK", chunk)
         found = build_curve(trace_of(t[keep], np.array(raw)[keep]), "main", SAME).curve
     assert found.energy_j[-1] == pytest.approx(np.array(raw)[keep].sum() * 1e-3 * PERIOD * 1e-9)
     assert found.covered_ns[-1] == pytest.approx(keep.sum() * PERIOD)
@@ -100,7 +100,7 @@ def test_points_stand_for_the_time_around_them() -> None:
 
 @pytest.mark.parametrize("chunk", [7, 1000])
 def test_identical_readings_are_found_across_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis.curve, "CHUNK", chunk)
+    monkeypatch.setattr(analysis.readings.curve, "CHUNK", chunk)
     raw = np.arange(100)
     raw[30:75] = 5
     found = build_curve(trace_of((np.arange(100) + 1) * PERIOD, raw), "main", SAME)

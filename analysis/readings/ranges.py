@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.curve import power_chunks
+from analysis.readings.curve import power_chunks
 from harness.core.trace import Trace
 
 Window = tuple[int, int]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.analyse import analyse_run
-from analysis.throttling import maybe_throttled, throttled_for_sure, undervoltage
+from analysis.verdict.throttling import maybe_throttled, throttled_for_sure, undervoltage
 from harness.boards.state.reading import FIRMWARE_LIMITS
 from harness.core.result import InvalidReason, Status
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.curve import ChannelCurve
-from analysis.gap import GapPower, find_gap_power
-from analysis.lag import Lag
-from analysis.standby import Standby
-from analysis.windows import StartWindow
+from analysis.energy.gap import GapPower, find_gap_power
+from analysis.energy.standby import Standby
+from analysis.readings.curve import ChannelCurve
+from analysis.timing.lag import Lag
+from analysis.timing.windows import StartWindow
 from harness.core.clock import FloatArray
 from harness.core.timeline import Timeline
 
