@@ -130,6 +130,8 @@ def _cost(
 
 
 def _spread(parts: Sequence[Stretch]) -> float:
+    if not any(p.use.any() for p in parts):
+        raise ValueError("no reading lies in inferences of the usual duration")
     return float(np.mean([np.var(p.power_w[p.use]) for p in parts if p.use.any()]))
 
 

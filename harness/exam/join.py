@@ -184,13 +184,13 @@ def _binding(run: RunReader, meter: str) -> MeterBinding:
 def join_run(path: Path, benches: Path) -> tuple[ExamRow, ...]:
     """The results of a finished run measured on a simulated bench below `benches`; empty if there is no truth."""
     run = RunReader.open(path)
-    folder = _truth_folder(run.run_id, benches)
+    folder = truth_folder(run.run_id, benches)
     if folder is None or not run.simulated:
         return ()
     about = json.loads((folder / "truth.json").read_text("utf-8"))
     meters = json.loads((folder / "meters.json").read_text("utf-8"))
     world = f"{about['file']}/{about['seed']}"
-    truth, to_host = RunTruth.load(folder), _board_to_host(run)
+    truth, to_host = RunTruth.load(folder), board_to_host(run)
     return tuple(
         join(
             run,
@@ -198,7 +198,7 @@ def join_run(path: Path, benches: Path) -> tuple[ExamRow, ...]:
             truth,
             world=world,
             to_host=to_host,
-            load_share=_load_share(run, result.meter, meters),
+            load_share=load_share_of(run, result.meter, meters),
             drawn=about,
         )
         for result in analyse_run(run).results
@@ -206,7 +206,7 @@ def join_run(path: Path, benches: Path) -> tuple[ExamRow, ...]:
     )
 
 
-def _truth_folder(run_id: str, benches: Path) -> Path | None:
+def truth_folder(run_id: str, benches: Path) -> Path | None:
     """The newest truth log to which this run was announced."""
     newest: tuple[int, Path] | None = None
     for log in benches.glob("*/truth/announced.jsonl"):
@@ -217,7 +217,7 @@ def _truth_folder(run_id: str, benches: Path) -> Path | None:
     return None if newest is None else newest[1]
 
 
-def _load_share(run: RunReader, meter: str, meters: Mapping[str, Any]) -> float | None:
+def load_share_of(run: RunReader, meter: str, meters: Mapping[str, Any]) -> float | None:
     """Share of the load that an energy counter's declared total counts; None for a meter at the DC input."""
     facts = meters[meter]
     if facts["plane"] == "dc_input":
@@ -226,7 +226,7 @@ def _load_share(run: RunReader, meter: str, meters: Mapping[str, Any]) -> float 
     return float(sum(facts["shares"][c] for c, rail in binding.rails if rail in binding.total_rails))
 
 
-def _board_to_host(run: RunReader) -> ToHost:
+def board_to_host(run: RunReader) -> ToHost:
     """Begins on the board's clock -> host ns, through the quickest ping of each group; the analysis has no part in it.
 
     Good to half a round trip; a board that stamps the host's clock is left as it is.

@@ -21,7 +21,7 @@ from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
 from harness.core.result import EnergyResult, LayerEnergy
 from harness.core.timeline import Phase
-from harness.exam.join import ToHost, _board_to_host, _load_share, _truth_folder
+from harness.exam.join import ToHost, board_to_host, load_share_of, truth_folder
 from harness.store.run_reader import RunReader
 
 CLASSES = ((500e-6, ">= 0.5 ms"), (150e-6, "150-500 us"), (50e-6, "50-150 us"), (0.0, "< 50 us"))
@@ -203,7 +203,7 @@ def _row(layer: LayerEnergy, truth: KernelTruth) -> LayerRow:
 def examine_stored_layers(path: Path, benches: Path) -> list[LayerExam]:
     """The layers of a finished run that was measured on a simulated bench; none where none were asked for."""
     run = RunReader.open(path)
-    folder = _truth_folder(run.run_id, benches)
+    folder = truth_folder(run.run_id, benches)
     if folder is None or not run.simulated or run.spec.protocol.layers == "off":
         return []
     about = json.loads((folder / "truth.json").read_text("utf-8"))
@@ -214,8 +214,8 @@ def examine_stored_layers(path: Path, benches: Path) -> list[LayerExam]:
         try:
             if run.spec.protocol.layers == "instances":
                 raise SpecError("a bench in real time does not hear kernels, so it cannot follow their instances")
-            share = _load_share(run, result.meter, meters)
-            truth = kernel_truth(run, whole, layers, to_host=_board_to_host(run), load_share=share)
+            share = load_share_of(run, result.meter, meters)
+            truth = kernel_truth(run, whole, layers, to_host=board_to_host(run), load_share=share)
         except SpecError as error:
             truth = error.message
         exam = examine_layers(run, result, truth, world=f"{about['file']}/{about['seed']}")
