@@ -43,6 +43,7 @@ WIND_UP_NS = 400e6
 BY_TIME = ("standby", "standby drift", "meter offset")  # parts of the budget that go with a layer's time
 BY_COLUMNS = ("gap power",)  # a part that has columns of its own
 ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are not made
+PIECE = 2.0  # periods: a longer piece of a kernel is cut in two, twice over
 RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
 BLIND_NS = 100e3  # filters that far apart and equally good: the run cannot see kernels, and all are one group
 OUTSIDE_SD = 0.35  # of the dynamic power: calls and queues between kernels draw neither standby nor more than kernels
@@ -128,6 +129,7 @@ class _Attribution:
 
     def report(self) -> LayerReport:
         layout, other, excess = self._layouts()
+        layout, other = self._in_pieces(layout), None if other is None else self._in_pieces(other)
         known = self._beforehand(layout)
         alignment, power, found, rivals = self._aligned(layout, known)
         fit = self._fit(layout, alignment, power)
@@ -177,6 +179,12 @@ class _Attribution:
         if excess <= 0:
             return layout, None, 0.0
         return layout, replace(layout, shares=shares_of_profile(profile, within=0.0)[0]), excess
+
+    def _in_pieces(self, layout: Layout) -> Layout:
+        """Long kernels in up to four pieces with powers of their own: each may rise or fall in its own way, and a
+        flat one would pull shift and filter until they explain it."""
+        least_ns = PIECE * self.channel.reading.period_ns
+        return halved(halved(layout, least_ns), least_ns)
 
     def _beforehand(self, layout: Layout) -> Beforehand:
         s = self.solution
