@@ -151,6 +151,12 @@ class Layout:
         column = np.repeat(np.arange(self.gap_count), len(end)) + self.gap
         return a, b, column.astype(np.int64), np.ones(len(a))
 
+    def sharp(self) -> Layout:
+        """The same with every boundary at its mean place: a fifth of the pieces, good enough for slopes."""
+        s = self.shares
+        mean = replace(s, begin=s.begin.mean(axis=0)[None], end=s.end.mean(axis=0)[None])
+        return replace(self, shares=mean)
+
     def cut(self, parts: tuple[tuple[int, float, float], ...]) -> Layout:
         return replace(self, parts=parts)
 

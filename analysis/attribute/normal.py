@@ -200,17 +200,17 @@ def accumulate(
     """Sums of all stretches, joined to blocks. With `power_w` columns of the course within kernels follow those of the
     layers, and with `slopes="alignment"` those of the alignment."""
     done: dict[tuple[int, int], BlockSums] = {}
-    starts = len(alignment.shift_ns)
+    starts, sharp = len(alignment.shift_ns), layout.sharp()
     for stretch in parts:
         use = stretch.use
         if np.count_nonzero(use) < LEAST:
             continue
         x = rows_of(layout, stretch, alignment)
         if power_w is not None:
-            course = course_of(layout, stretch, alignment, power_w, standby_w, x)
+            course = course_of(sharp, stretch, alignment, power_w, standby_w, x)
             x = np.concatenate([x, course], axis=1)
         if power_w is not None and slopes:
-            slope = slopes_of(layout, stretch, alignment, power_w)
+            slope = slopes_of(sharp, stretch, alignment, power_w)
             more = np.zeros((len(x), alignment.size))
             more[:, stretch.start], more[:, starts + stretch.start] = slope[:, 0], slope[:, 1]
             more[:, -3:] = slope[:, 2:]
