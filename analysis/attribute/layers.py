@@ -46,7 +46,7 @@ ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are no
 PIECE = 2.0  # periods: a longer piece of a kernel is cut in two, twice over
 RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
 BLIND_NS = 100e3  # filters that far apart and equally good: the run cannot see kernels, and all are one group
-OUTSIDE_SD = 0.5  # of the difference between an inference's power and a gap's: time outside kernels lies between them
+OUTSIDE_SD = 0.35  # of the dynamic power: calls and queues between kernels draw neither standby nor more than kernels
 LOWEST_PERIODS = 3.0  # an inference shorter than this many readings is not looked into
 
 
@@ -197,9 +197,7 @@ class _Attribution:
         value = np.full(layout.columns, active)
         value[first:] = s.gap_gross_j / gap_s if gap_s > 0 else s.gap.level_w
         spread = np.full(layout.columns, sd)
-        idle_w = min(s.gap.level_w, active)  # between kernels a board draws what it draws between inferences, or more
-        value[layout.outside : first] = 0.5 * (active + idle_w)
-        spread[layout.outside : first] = max(OUTSIDE_SD * (active - idle_w), 0.1 * sd)
+        spread[layout.outside : first] *= OUTSIDE_SD
         weight = np.diag(1 / spread**2)
         g = np.zeros(layout.columns)
         g[first:] = mean_s[first:]
