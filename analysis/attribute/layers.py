@@ -5,7 +5,7 @@ layout -> alignment -> powers of all columns -> uncertainty terms -> groups -> c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,8 +25,8 @@ from analysis.attribute.layout import (
     simultaneous,
 )
 from analysis.attribute.marker import MarkerLag, marker_lag
-from analysis.attribute.normal import COURSES, Alignment, BlockSums, accumulate, stretches
-from analysis.attribute.solve import Powers, solve_powers
+from analysis.attribute.normal import COURSES, Alignment, BlockSums, Stretch, accumulate, stretches
+from analysis.attribute.solve import Known, Powers, solve_powers
 from analysis.energy.solve import Solution
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
@@ -210,13 +210,12 @@ class _Attribution:
         tau_max = 5e6 if tau is None else float(np.clip(1.5 * tau, 100e3, 5e6))
         return Beforehand(value, weight, self.lag.u_ns, tau_max, s.standby_w, self.lag.tau_ns or 0.0)
 
-    def _known(self, layout: Layout, alignment: Alignment) -> Any:
+    def _known(self, layout: Layout, alignment: Alignment) -> Known:
         return self._beforehand(layout).with_alignment(alignment)
 
-    def _index(self, start: int) -> int:
-        return [s.window.start for s in self.solution.starts].index(start)
-
-    def _stretches(self, layout: Layout, wind_up_ns: float, limit: int | None = None, blocks: int = 0) -> Any:
+    def _stretches(
+        self, layout: Layout, wind_up_ns: float, limit: int | None = None, blocks: int = 0
+    ) -> Iterator[Stretch]:
         for k, start in enumerate(self.solution.starts):
             window = start.window
             count = len(window.cut_ns) - 1

@@ -84,7 +84,7 @@ class Layout:
     def mean_s(self, onset_ns: float = 0.0) -> FloatArray:
         """Mean time (s) of each column in one measured inference (gap columns: in the gap after it), (columns,)."""
         rows = np.flatnonzero(self.measured)
-        pieces = self.pieces(rows, 0, with_gap=True, onset_ns=onset_ns)
+        pieces = self.sharp().pieces(rows, 0, with_gap=True, onset_ns=onset_ns)  # lengths are linear in the places
         total = np.bincount(pieces.column, pieces.weight * (pieces.end_ns - pieces.begin_ns), minlength=self.columns)
         return np.asarray(total * 1e-9 / len(rows), np.float64)
 

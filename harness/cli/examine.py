@@ -53,9 +53,11 @@ def examine_scenarios(
 
 
 def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) -> None:
+    from analysis.analyse import analyse_run
     from drivers.simulated.rig.client import default_parent
-    from harness.exam.join import join_run
+    from harness.exam.join import join_run, truth_folder
     from harness.exam.layers import LayerExam, examine_stored_layers, layer_table, layers_json
+    from harness.store.run_reader import RunReader
 
     if selectors:
         runs = [find_run(s, roots_of(root)) for s in selectors]
@@ -67,8 +69,12 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) 
     layers: list[LayerExam] = []
     for run in runs:
         try:
-            found = join_run(run, default_parent())
-            layers += examine_stored_layers(run, default_parent())
+            reader = RunReader.open(run)
+            if not reader.simulated or truth_folder(reader.run_id, default_parent()) is None:
+                continue
+            analysis = analyse_run(reader)
+            found = join_run(reader, analysis, default_parent())
+            layers += examine_stored_layers(reader, analysis, default_parent())
         except SpecError as error:
             lost[run.name] = error.message
         else:

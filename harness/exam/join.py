@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.analyse import analyse_run
+from analysis.analyse import Analysis
 from drivers.simulated.rig.truth import RunTruth
 from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
@@ -108,38 +108,58 @@ def _holds(interval: Interval | None, value: float) -> bool | None:
     return None if interval is None else interval[0] <= value <= interval[1]
 
 
-def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: float | None = None) -> Truth:
-    """The truth of a run's measured inferences.
+@dataclass(frozen=True)
+class Heard:
+    """Stretches of the truth log in which `count` measured inferences of a run were heard, `share` of them all.
 
-    `to_host`: stamps of begins on the board's clock -> host ns; `load_share`: share of the load that the
-    meter counts (energy counters), None for a meter at the DC input. SpecError if the log does not hold the run.
+    `longer`: how much longer an inference is on average than in this run. A pin listener that was woken late hears
+    several inferences as one stretch, which is then shared by them.
     """
+
+    truth: RunTruth
+    count: int
+    share: float
+    longer: float
+
+    def mean_j(self, name: str) -> float:
+        """Mean (J) of a column of energies, an inference."""
+        return float(self.truth[name].sum()) / self.count
+
+
+def heard_in(run: RunReader, truth: RunTruth, to_host: ToHost) -> Heard:
+    """Where the truth log holds the run's measured inferences. SpecError if it does not."""
     begin, end = run.timeline().rows(Phase.MEASURED)
     half = np.clip(end - begin, 1_000, max(1_000, int(np.median(end - begin)))) // 2  # a clock may step within
-    middle = to_host(begin) + half
-    row, found = truth.find(middle)
+    row, found = truth.find(to_host(begin) + half)
     share = float(np.mean(found)) if len(found) else 0.0
     if share < _FOUND_AT_LEAST:
         raise SpecError(
             f"the truth log holds {share:.1%} of the measured inferences of {run.run_id}",
             hint="the run was made on another bench, or the bench was restarted without its folder",
         )
-    # A pin listener that was woken late hears several inferences as one stretch, which is then shared by them.
-    once, times = np.unique(row[found], return_counts=True)
-    rows = truth.records[once]
+    records = truth.records[np.unique(row[found])]
+    longer = float(records["expected_ns"].mean()) / float((records["end_ns"] - records["begin_ns"]).mean())
+    return Heard(RunTruth(records), int(np.count_nonzero(found)), share, longer if np.isfinite(longer) else 1.0)
+
+
+def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: float | None = None) -> Truth:
+    """The truth of a run's measured inferences.
+
+    `to_host`: stamps of begins on the board's clock -> host ns; `load_share`: share of the load that the
+    meter counts (energy counters), None for a meter at the DC input. SpecError if the log does not hold the run.
+    """
+    heard = heard_in(run, truth, to_host)
     prefix = "load_" if load_share is not None else ""
-    heard = int(times.sum())
-    dynamic, gross = float(rows[f"{prefix}dynamic_j"].sum()) / heard, float(rows[f"{prefix}gross_j"].sum()) / heard
-    expected = float(rows["expected_j"].mean() / rows["dynamic_j"].mean()) * dynamic
-    longer = float(rows["expected_ns"].mean()) / float((rows["end_ns"] - rows["begin_ns"]).mean())
-    longer = longer if np.isfinite(longer) else 1.0
+    dynamic, gross = heard.mean_j(f"{prefix}dynamic_j"), heard.mean_j(f"{prefix}gross_j")
+    expected = heard.mean_j("expected_j") / heard.mean_j("dynamic_j") * dynamic
+    longer = heard.longer
     factor = load_share if load_share is not None else 1.0
     return Truth(
         dynamic * factor,
         expected * longer * factor,
         gross * factor,
         (expected + gross - dynamic) * longer * factor,
-        share,
+        heard.share,
         longer,
     )
 
@@ -181,9 +201,8 @@ def _binding(run: RunReader, meter: str) -> MeterBinding:
     return next(binding for binding in run.spec.meters if binding.name == meter)
 
 
-def join_run(path: Path, benches: Path) -> tuple[ExamRow, ...]:
+def join_run(run: RunReader, analysis: Analysis, benches: Path) -> tuple[ExamRow, ...]:
     """The results of a finished run measured on a simulated bench below `benches`; empty if there is no truth."""
-    run = RunReader.open(path)
     folder = truth_folder(run.run_id, benches)
     if folder is None or not run.simulated:
         return ()
@@ -201,7 +220,7 @@ def join_run(path: Path, benches: Path) -> tuple[ExamRow, ...]:
             load_share=load_share_of(run, result.meter, meters),
             drawn=about,
         )
-        for result in analyse_run(run).results
+        for result in analysis.results
         if result.meter in meters
     )
 

@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.analyse import analyse_run
+from analysis.analyse import Analysis
 from drivers.simulated.rig.layer_truth import LayerTruth, load_layers
 from drivers.simulated.rig.truth import RunTruth
-from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
 from harness.core.result import EnergyResult, LayerEnergy
-from harness.core.timeline import Phase
-from harness.exam.join import ToHost, board_to_host, load_share_of, truth_folder
+from harness.exam.join import ToHost, board_to_host, heard_in, load_share_of, truth_folder
 from harness.store.run_reader import RunReader
 
 CLASSES = ((500e-6, ">= 0.5 ms"), (150e-6, "150-500 us"), (50e-6, "50-150 us"), (0.0, "< 50 us"))
@@ -112,9 +110,9 @@ def kernel_truth(
     Inferences that a bench in real time heard without their kernels (two at most in a hundred) are shared out as the
     others are, so the sum is the truth of the whole.
     """
-    heard = _heard(run, truth, to_host)
+    heard = heard_in(run, truth, to_host)
     for kept in layers:
-        rows, found = kept.rows(heard.begin_ns)
+        rows, found = kept.rows(np.asarray(heard.truth["begin_ns"], np.int64))
         if not found.any():
             continue
         if np.mean(found) < _FOUND_AT_LEAST:
@@ -128,39 +126,12 @@ def kernel_truth(
         dynamic_j, factor = mean["dynamic_j"], 1.0
         if load_share is not None:
             dynamic_j, factor = mean["load_dynamic_j"], load_share
-        each = factor * heard.total_j(at_load=load_share is not None) / float(dynamic_j.sum())
+        whole_j = heard.mean_j("dynamic_j" if load_share is None else "load_dynamic_j")
+        each = factor * whole_j / float(dynamic_j.sum())
         at_plane = float(dynamic_j.sum() / mean["dynamic_j"].sum())
         expected_j = mean["expected_j"] * at_plane * each * heard.longer
         return KernelTruth(kept.names, tuple((dynamic_j * each).tolist()), tuple(expected_j.tolist()))
     raise SpecError("the bench has no truth of kernels for this run")
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """The stretches (K,) in which `count` measured inferences were heard, and how much longer one is on average."""
-
-    truth: RunTruth
-    count: int
-    longer: float
-
-    @property
-    def begin_ns(self) -> Int64Array:
-        return np.asarray(self.truth["begin_ns"], np.int64)
-
-    def total_j(self, *, at_load: bool) -> float:
-        """Mean dynamic energy of an inference; a stretch in which several were heard is shared by them."""
-        return float(self.truth["load_dynamic_j" if at_load else "dynamic_j"].sum()) / self.count
-
-
-def _heard(run: RunReader, truth: RunTruth, to_host: ToHost) -> _Heard:
-    begin, end = run.timeline().rows(Phase.MEASURED)
-    half = np.clip(end - begin, 1_000, max(1_000, int(np.median(end - begin)))) // 2  # a clock may step within
-    row, found = truth.find(to_host(begin) + half)
-    if len(found) == 0 or np.mean(found) < _FOUND_AT_LEAST:
-        raise SpecError(f"the truth log does not hold the measured inferences of {run.run_id}")
-    records = truth.records[np.unique(row[found])]
-    longer = float(records["expected_ns"].mean()) / float((records["end_ns"] - records["begin_ns"]).mean())
-    return _Heard(RunTruth(records), int(np.count_nonzero(found)), longer if np.isfinite(longer) else 1.0)
 
 
 def examine_layers(run: RunReader, result: EnergyResult, truth: KernelTruth | str, *, world: str) -> LayerExam | None:
@@ -200,16 +171,15 @@ def _row(layer: LayerEnergy, truth: KernelTruth) -> LayerRow:
     )  # fmt: skip
 
 
-def examine_stored_layers(path: Path, benches: Path) -> list[LayerExam]:
+def examine_stored_layers(run: RunReader, analysis: Analysis, benches: Path) -> list[LayerExam]:
     """The layers of a finished run that was measured on a simulated bench; none where none were asked for."""
-    run = RunReader.open(path)
     folder = truth_folder(run.run_id, benches)
     if folder is None or not run.simulated or run.spec.protocol.layers == "off":
         return []
     about = json.loads((folder / "truth.json").read_text("utf-8"))
     meters = json.loads((folder / "meters.json").read_text("utf-8"))
     whole, layers, exams = RunTruth.load(folder), load_layers(folder), []
-    for result in analyse_run(run).results:
+    for result in analysis.results:
         truth: KernelTruth | str
         try:
             if run.spec.protocol.layers == "instances":

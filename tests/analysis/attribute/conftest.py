@@ -55,6 +55,7 @@ class LayerWorld:
     ramp: float = 0.0
     ramp_s: float = 1e-3
     onset_s: float = 0.0
+    slope: float = 0.0  # power within each kernel rises or falls by up to this share, each in its own way
     tau_s: float = 0.0
     q: float = 0.7
     period_ns: int = 200_000
@@ -145,6 +146,11 @@ class LayerWorld:
                 at = now + np.cumsum(d + self.dispatch_s) - d
                 edges = np.stack([at, at + d], axis=1).ravel()
                 watts = np.stack([np.full(len(d), 5.0), p], axis=1).ravel()
+                if self.slope:
+                    tilt = np.random.default_rng([self.seed, 5]).uniform(-self.slope, self.slope, len(d))
+                    step = (np.arange(8) + 0.5) / 4 - 1
+                    edges = np.c_[at, at[:, None] + d[:, None] * np.arange(1, 9) / 8].ravel()
+                    watts = np.c_[np.full(len(d), 5.0), p[:, None] * (1 + tilt[:, None] * step)].ravel()
                 if self.ramp:  # the first kernels still rise
                     fine = np.unique(np.r_[edges, begin + np.arange(1, 40) * self.ramp_s / 10])
                     fine = fine[(fine > begin) & (fine <= edges[-1])]

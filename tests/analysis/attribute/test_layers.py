@@ -105,6 +105,37 @@ def test_power_that_rises_after_the_onset(LayerWorld: Any, tmp_path: Path) -> No
     assert np.mean(holds) >= 0.9 and _rms(errors[0]) < 0.02
 
 
+SLOPED = {"seed": 4, "slope": 0.6, "kernels": 8, "shortest_s": 0.3e-3, "longest_s": 2.5e-3}
+
+
+def test_each_kernel_may_rise_or_fall_in_its_own_way(LayerWorld: Any, tmp_path: Path) -> None:
+    world = LayerWorld(**SLOPED)
+    report = _layers(_measured(world, tmp_path))
+    errors, holds = _errors(world, report)
+    assert len(holds) >= 6 and np.mean(holds) >= 0.85
+    assert _rms([e for of_class in errors.values() for e in of_class]) < 0.05
+
+
+def test_flat_kernels_would_be_wrong_there(LayerWorld: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above must rest on the pieces, not on luck."""
+    monkeypatch.setattr("analysis.attribute.layers.PIECE", 1e9)
+    world = LayerWorld(**SLOPED)
+    errors, holds = _errors(world, _layers(_measured(world, tmp_path)))
+    assert len(holds) < 6 and _rms([e for of_class in errors.values() for e in of_class]) > 0.05
+
+
+def test_doubts_of_the_alignment_widen_the_intervals(
+    LayerWorld: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = LayerWorld(seed=1).run(tmp_path)
+    doubted = {row.name: row.u_j for row in _layers(analyse_run(run).primary).layers}
+    monkeypatch.setattr("analysis.attribute.doubts.Doubted.changes", lambda *_: [])
+    believed = {row.name: row.u_j for row in _layers(analyse_run(run).primary).layers}
+    both = [name for name in doubted if name in believed and name != OUTSIDE]
+    assert len(both) > 10 and all(doubted[name] >= 0.999 * believed[name] for name in both)
+    assert np.median([doubted[name] / believed[name] for name in both]) > 1.2
+
+
 def test_a_slower_meter_makes_groups_and_keeps_its_promise(LayerWorld: Any, tmp_path: Path) -> None:
     world = LayerWorld(seed=10, period_ns=1_000_000)
     report = _layers(_measured(world, tmp_path))
