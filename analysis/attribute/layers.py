@@ -148,12 +148,13 @@ class _Attribution:
         terms = self._terms(fit, energy, standby_w, [*changes, unclosed])
         least_s = SHORTEST * self.channel.reading.period_ns * 1e-9
         kernels = layout.kernels
-        blind = any(r.supply.delay_ns > 2 * alignment.supply.delay_ns + BLIND_NS for r in rivals)
+        blind = not self.lag.seen or any(r.supply.delay_ns > 2 * alignment.supply.delay_ns + BLIND_NS for r in rivals)
         groups = (tuple(range(kernels)),) if blind else joined(kernels, terms, fit.duration_s, least_s=least_s)
         rows = [self._row(group, terms, fit) for group in groups]
         if fit.duration_s[kernels] > 0:
             rows.append(self._row((kernels,), terms, fit))
         details = self._details(fit, alignment, found, excess, finer)
+        details["markers_seen"] = self.lag.seen
         details["filters_undecided"] = [{"tau_s": r.supply.tau_ns * 1e-9, "q": r.supply.q} for r in rivals]
         details["split_half"] = split_half(fit.blocks, self._known(fit.layout, alignment), fit.to_rows, terms, groups)
         border = float(np.sqrt(self._gap_u() ** 2 + sum(float(change.sum()) ** 2 for change in changes)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.energy.gap import until_drop
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
 from analysis.timing.steps import StepFit, edge_profile, fit_step
@@ -17,17 +18,22 @@ from harness.core.timeline import Phase, Timeline
 
 REACH_NS = 20_000_000
 MIN_TAU_NS = 10_000.0
+SLOWEST = 0.25  # of what the pause shows: a fall slower than this is none of an edge
 U_NS = 60_000.0  # how well a fitted edge tells where kernels begin, at best: the end of a spin is not that of a kernel
 
 
 @dataclass(frozen=True)
 class MarkerLag:
     """`lag_ns` per process start, standard uncertainty `u_ns`, time constant of the fall (None: no marker was usable,
-    and the lag is the run's own)."""
+    and the lag is the run's own, which does not place kernels)."""
 
     lag_ns: dict[int, int]
     u_ns: float
     tau_ns: float | None
+
+    @property
+    def seen(self) -> bool:
+        return self.tau_ns is not None
 
 
 def marker_lag(channel: ChannelCurve, timeline: Timeline, lag: Lag) -> MarkerLag:
@@ -36,8 +42,7 @@ def marker_lag(channel: ChannelCurve, timeline: Timeline, lag: Lag) -> MarkerLag
     fits = {s: _fall(channel, timeline, s, lag.coarse_ns, period) for s in lag.lag_ns}
     good = {s: f for s, f in fits.items() if f is not None}
     if not good:
-        fall = lag.fall
-        return MarkerLag(dict(lag.lag_ns), max(lag.u_ns, U_NS), None if fall is None else fall.tau_ns)
+        return MarkerLag(dict(lag.lag_ns), max(lag.u_ns, U_NS), None)
     middle = float(np.median([f.delay_ns for f in good.values()]))
     far = max(2.0 * period, 500_000.0)
     delay = {s: f.delay_ns if f is not None and abs(f.delay_ns - middle) < far else middle for s, f in fits.items()}
@@ -56,6 +61,9 @@ def _fall(channel: ChannelCurve, timeline: Timeline, start: int, coarse_ns: int,
     if np.count_nonzero(good) < 3:
         return None
     pre, post = np.minimum(busy[:-1][good], REACH_NS // 2), np.minimum(pause[good], REACH_NS)
-    profile = edge_profile(channel.curve, end[:-1][good] + coarse_ns, pre, post, bin_ns=period_ns)
+    profile = until_drop(edge_profile(channel.curve, end[:-1][good] + coarse_ns, pre, post, bin_ns=period_ns))
     reach = float(min(pre.min(), post.min()))
-    return fit_step(profile, delay_range_ns=(-0.8 * reach, 0.6 * reach), min_tau_ns=MIN_TAU_NS)
+    fit = fit_step(profile, delay_range_ns=(-0.8 * reach, 0.6 * reach), min_tau_ns=MIN_TAU_NS)
+    if fit is None or fit.tau_ns > SLOWEST * fit.end_ns:
+        return None  # a fall that is not over within the pause has no end to measure its delay by
+    return fit

@@ -160,7 +160,7 @@ def _of_start(channel: ChannelCurve, timeline: Timeline, start: int, lag: Lag) -
         return None
     pre = np.minimum(busy, max(4 * period, 2_000_000))
     profile = edge_profile(channel.curve, end + lag_ns, pre, np.minimum(pause, REACH_NS), bin_ns=period)
-    profile = _until_drop(profile)
+    profile = until_drop(profile)
     span = float(profile.at_ns[-1])
     reach = min(2.0 * period + 1e6, span / 3)
     fit = fit_step(profile, delay_range_ns=(-reach, reach), min_tau_ns=max(20_000.0, period / 8))
@@ -185,7 +185,7 @@ def _of_start(channel: ChannelCurve, timeline: Timeline, start: int, lag: Lag) -
     )  # fmt: skip
 
 
-def _until_drop(profile: Profile) -> Profile:
+def until_drop(profile: Profile) -> Profile:
     """The profile up to where a held gap level is left for standby, if it is: a second fall is cut off."""
     y = profile.mean_w
     bins = np.flatnonzero((profile.at_ns[:-1] > 0) & np.isfinite(y))

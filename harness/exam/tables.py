@@ -9,8 +9,8 @@ from harness.exam.score import Grade, by_meter, fault_free, grade, grade_oracle,
 
 ROWS_SHOWN = 40  # with more results only the table of grades is printed; --json has all rows
 HEADER = (
-    f"{'world':<14} {'model':<12} {'meter':<9} {'mJ':>9} {'95 % interval, mJ':>20} {'realised':>9} {'expected':>9} {'error':>8}  "
-    "expected is"
+    f"{'world':<14} {'model':<12} {'meter':<9} {'mJ':>9} {'95 % interval, mJ':>20} {'realised':>9} {'expected':>9} "
+    f"{'error':>8}  expected is"
 )
 _GRADES = (
     f"{'':<23} {'results':>7} {'refused':>7} {'median |e|':>10} {'95 % |e|':>8} {'bias':>7} {'holds':>6} "
@@ -32,7 +32,8 @@ def row_line(row: ExamRow) -> str:
     error = "-" if row.error_rel is None else f"{row.error_rel:+.2%}"
     verdict = row.reason or ("in" if row.holds_expected else "OUT")
     return (
-        f"{row.world:<14.14} {row.model:<12.12} {row.meter:<9.9} {_mj(row.measured_j):>9} [{_mj(low):>8}, {_mj(high):>8}] "
+        f"{row.world:<14.14} {row.model:<12.12} {row.meter:<9.9} "
+        f"{_mj(row.measured_j):>9} [{_mj(low):>8}, {_mj(high):>8}] "
         f"{_mj(row.truth.realised_j):>9} {_mj(row.truth.expected_j):>9} {error:>8}  {verdict}"
     )
 

@@ -55,7 +55,7 @@ def test_truths_are_reproducible(tmp_path):
 
 def test_the_truth_of_another_bench_is_refused(tmp_path):
     run, _, _ = measured(tmp_path, 2, "profile")
-    with pytest.raises(SpecError, match="holds 0.0% of the measured inferences"):
+    with pytest.raises(SpecError, match=r"holds 0\.0% of the measured inferences"):
         kernel_truth(run, RunTruth(np.empty(0, RECORD)), (), to_host=lambda t: t)
 
 
