@@ -39,4 +39,4 @@ def test_intervals_of_layers_hold_their_truth(tmp_path):
                 f"[{low * 1e3:.3f}, {high * 1e3:.3f}] true {true_j * 1e3:.3f}  {'in' if inside[-1] else 'OUT'}"
             )
     print(f"{sum(inside)} of {len(inside)} intervals hold the truth")
-    assert sum(inside) >= 0.75 * len(inside)  # a floor: 17 of 20 when it was written
+    assert sum(inside) >= 0.9 * len(inside)  # 17 of 17 when it was written
