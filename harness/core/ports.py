@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -315,6 +315,46 @@ class OnBoardMeter(Protocol):
     def finish(self) -> Block | None: ...
 
 
+# --- finding and testing meters ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoundMeter:
+    """Something that a driver found plugged in or built in. `where`: in words; `options`: that open this very one;
+    `usable`: it can be opened now; else `trouble` says why not and `mend` what to type."""
+
+    driver: str
+    where: str
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+    model: str = ""
+    channels: tuple[str, ...] = ()
+    usable: bool = True
+    trouble: str = ""
+    mend: str = ""
+
+
+class FindAttached(Protocol):
+    """Entry point `joulebench.discovery`: meters attached to this machine. It opens nothing that would disturb, and
+    finding nothing is no error. `surroundings`: injected roots and ports; its options are ignored."""
+
+    def __call__(self, surroundings: MeterRequest) -> Sequence[FoundMeter]: ...
+
+
+class FindOnBoard(Protocol):
+    """Entry point `joulebench.onboard_discovery`: meters that are part of a board, found in its files below
+    `surroundings.sysfs_root`."""
+
+    def __call__(self, files: BoardFiles, surroundings: MeterRequest) -> Sequence[FoundMeter]: ...
+
+
+@runtime_checkable
+class SelfTesting(Protocol):
+    """A meter (opened) or on-board meter (prepared) that can say more of its own health than its readings do:
+    supply, calibration register, clock against the host's, shunt against what is declared."""
+
+    def self_test(self) -> Sequence[CheckItem]: ...
+
+
 # --- judgement --------------------------------------------------------------------------------------
 
 
@@ -345,7 +385,9 @@ class MeterRequest:
     """What a driver's `open_meter` gets: the binding's options, and the injected surroundings.
 
     `sysfs_root`: prefix of /sys (tests and simulators give another); `usb_backend`: a pyusb backend or
-    None for the system's; `simulated`: mark all data as such.
+    None for the system's; `serial_port`: (path, baud) -> harness.io.serial_port.SerialPort, or None for the system's;
+    `tap`: called with ("in" | "out", bytes) for all that crosses the wire, to make a capture; `simulated`: mark all
+    data as such.
     """
 
     name: str
@@ -353,4 +395,6 @@ class MeterRequest:
     rails: tuple[tuple[str, str], ...] = ()
     sysfs_root: Path = Path("/")
     usb_backend: Any = None
+    serial_port: Any = None
+    tap: Callable[[str, bytes], None] | None = None
     simulated: bool = False

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.simulated.powercap import PowercapTree, simulator
-from drivers.simulated.rig.bench_meters import zone_shares
 from drivers.simulated.rig.counter_meter import CounterMeter
 from drivers.simulated.rig.front import CounterFront, StreamingFront
 from drivers.simulated.rig.rig import Rig
+from drivers.simulated.rig.served.rapl import zone_shares
 from drivers.simulated.rig.shunt_meter import ShuntMeter, lsb_for
 from drivers.simulated.rig.trace_meter import TraceMeter
 from drivers.simulated.rig.truth import TruthLog

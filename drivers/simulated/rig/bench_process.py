@@ -23,11 +23,11 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from drivers.simulated.rig.bench_meters import serve_meters
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.pin_listener import MERGED, NEW_WRITER, RECORD
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.rig import Rig
+from drivers.simulated.rig.served.registry import serve_meters
 from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.world import World, draw
 from harness.core.errors import SpecError

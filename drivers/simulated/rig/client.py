@@ -19,15 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drivers.simulated.rig.bench_meters import MAKERS, sysfs_root, usb_socket
 from drivers.simulated.rig.bench_process import ABOUT, CONTROL, PIN, bench_cpu
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.ranges import load_ranges
+from drivers.simulated.rig.served.registry import kind_of
 from drivers.simulated.rig.world import draw
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding, RunSpec
-from harness.io.usb_socket import SocketUsbBackend
 
 START_WITHIN_S = 30.0
 _LONGEST_PATH = 100  # a unix socket's path has 108 bytes
@@ -71,18 +70,14 @@ class SimulatedBench:
         """
         ranges = load_ranges(world)
         for binding in meters:
-            if binding.driver not in MAKERS:
-                raise SpecError(
-                    f"meter {binding.name!r}: driver {binding.driver!r} has no simulator on the simulated bench",
-                    hint=f"with --sim use {', '.join(sorted(MAKERS))}",
-                )
+            kind_of(binding)
         rows = [dataclasses.asdict(b) for b in meters]
         if name is not None:
             seed = (seed + int(hashlib.sha256(name.encode()).hexdigest()[:8], 16)) % 2**63
         text = json.dumps([draw(seed, ranges).digest, rows, *([name] if name is not None else [])], sort_keys=True)
         parent = default_parent() if parent is None else parent
         folder = parent / f"{ranges.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        _require_short(folder, [b.name for b in meters])
+        _require_short(folder, meters)
         link = _connect(folder)
         started = link is None
         if link is None:
@@ -113,16 +108,7 @@ class SimulatedBench:
 
     def meter_request(self, binding: MeterBinding) -> MeterRequest:
         """What the driver of `binding` gets in place of the real surroundings; may be handed to a child process."""
-        return MeterRequest(
-            name=binding.name,
-            options=dict(binding.options),
-            rails=binding.rails,
-            sysfs_root=sysfs_root(self.folder, binding.name) if binding.driver == "rapl" else Path("/"),
-            usb_backend=SocketUsbBackend(usb_socket(self.folder, binding.name))
-            if binding.driver == "monsoon"
-            else None,
-            simulated=True,
-        )
+        return kind_of(binding).reach(binding, self.folder)
 
     def announce(self, spec: RunSpec, kernels: KernelList | None = None) -> None:
         """Say what is run from now on; call it before the run's first process start.
@@ -180,8 +166,12 @@ def live_benches(parent: Path | None = None) -> list[SimulatedBench]:
     return found
 
 
-def _require_short(folder: Path, names: Sequence[str]) -> None:
-    longest = max([str(folder / CONTROL), *(str(usb_socket(folder, n)) for n in names)], key=len)
+def _require_short(folder: Path, meters: Sequence[MeterBinding]) -> None:
+    paths = [str(folder / CONTROL)]
+    for binding in meters:
+        if (longest_path := kind_of(binding).longest_path) is not None:
+            paths.append(str(longest_path(binding, folder)))
+    longest = max(paths, key=len)
     if len(longest.encode()) > _LONGEST_PATH:
         raise SpecError(
             f"the socket path {longest} has {len(longest.encode())} bytes; {_LONGEST_PATH} is the limit",

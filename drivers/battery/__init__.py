@@ -1,0 +1,1 @@
+"""A battery gauge behind the power_supply class of the kernel."""

@@ -1,0 +1,1 @@
+"""The power management chip of a Raspberry Pi 5, read by vcgencmd."""

@@ -1,0 +1,1 @@
+"""A stored trace, played again as a meter."""

@@ -1,0 +1,1 @@
+"""The meters of a simulated bench in real time: one file a kind of meter, and the registry that finds them."""

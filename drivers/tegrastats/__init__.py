@@ -1,0 +1,1 @@
+"""The lines that tegrastats prints on a Jetson."""
