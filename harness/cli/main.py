@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.import_commands import import_app
+from harness.cli.meter_commands import meters_app
 
 app = typer.Typer(
     name="joulebench",
@@ -22,7 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 boards_app = typer.Typer(help="Boards: what works, what is missing, the command that mends it.", no_args_is_help=True)
-meters_app = typer.Typer(help="Meters: which drivers there are and what is plugged in.", no_args_is_help=True)
 sim_app = typer.Typer(help="The simulated bench: a process of its own that outlives the harness.", no_args_is_help=True)
 dataset_app = typer.Typer(help="Datasets: energies of layers and networks with their features.", no_args_is_help=True)
 app.add_typer(boards_app, name="boards")
@@ -277,14 +277,6 @@ def boards_install(
     from harness.cli.board_install import install_packages
 
     install_packages(name, packages or [], write=write, configs=configs, as_json=as_json)
-
-
-@meters_app.command("list")
-def meters_list(as_json: AsJson = False) -> None:
-    """List the meter drivers and what is plugged in."""
-    from harness.cli.look import list_meters
-
-    list_meters(as_json=as_json)
 
 
 @dataset_app.command("build")
