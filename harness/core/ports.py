@@ -244,6 +244,8 @@ class BoardFiles(Protocol):
 class SamplerPlan:
     """What the agent's sampler reads: all `files` once every `period_s`, or the lines that `command` prints.
 
+    `repeat_s`: above 0, `command` prints once and ends; it is run anew so often, and all that a run prints (on both
+    outputs) is one sample, stamped before and after the run. It costs the board a process a sample.
     `keep_bytes`: how much it keeps on the board before it counts what it reads as lost; `cpus`, `nice`: where and
     how urgently it runs (empty, 0: as any other process).
     """
@@ -251,6 +253,7 @@ class SamplerPlan:
     files: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     period_s: float = 0.02
+    repeat_s: float = 0.0
     keep_bytes: int = 64 << 20
     cpus: tuple[int, ...] = ()
     nice: int = 0
@@ -258,11 +261,12 @@ class SamplerPlan:
 
 @dataclass(frozen=True)
 class RawSamples:
-    """What a sampler has read: N passes over its files, or N lines; bytes as they were, nothing interpreted.
+    """What a sampler has read: N passes over its files, N lines, or N runs; bytes as they were, nothing interpreted.
 
     `begin_ns`, `end_ns`: int64 (N,), before and after each pass on the board's clock (a line: its arrival, twice).
     `data[i]`: one entry a file: its bytes, or the errno (int) of a read that failed; a line: one entry, EPIPE for
-    the time from the command's end to its next start. `counts`: what was lost, e.g. `late_passes`, `lost_passes`.
+    the time from the command's end to its next start; a repeated command: what it printed, or ETIMEDOUT if it hung.
+    `counts`: what was lost, e.g. `late_passes`, `lost_passes`.
     """
 
     begin_ns: Int64Array

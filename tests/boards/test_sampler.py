@@ -349,3 +349,48 @@ def test_the_cpu_time_of_a_command_is_part_of_the_cost(start: Start) -> None:
     time.sleep(0.6)
     cost = sampler.cost()
     assert 0.1 < cost["command_cpu_s"] <= cost["cpu_s"]
+
+
+# --- a command that prints once ----------------------------------------------------------------------
+
+
+def test_a_command_that_prints_once_is_run_anew_on_a_fixed_grid(start: Start) -> None:
+    sampler = start(SamplerPlan(command=("sh", "-c", "echo out; echo err >&2; exit 3"), repeat_s=0.05))
+    time.sleep(1.0)
+    samples = sampler.stop()
+    assert len(samples.data) >= 8
+    assert set(samples.data) == {(b"out\nerr\n",)}  # one sample a run, both outputs, nothing else
+    assert samples.counts["failed_runs"] >= len(samples.data)
+    assert np.all(samples.begin_ns < samples.end_ns) and np.all(samples.begin_ns[1:] > samples.end_ns[:-1])
+    beats = (samples.begin_ns - samples.begin_ns[0]) / (50 * MS)
+    assert np.median(np.abs(beats - np.rint(beats))) < 0.2
+    assert sampler.cost()["command_cpu_s"] > 0
+
+
+def test_a_run_that_hangs_is_ended_and_says_so(start: Start, tmp_path: Path) -> None:
+    mark = tmp_path / "hang"
+    script = f"test -e {mark} && {{ echo $$ > {tmp_path}/pid; sleep 60; }}; echo fine"
+    sampler = start(SamplerPlan(command=("sh", "-c", script), repeat_s=0.05))
+    time.sleep(0.3)
+    mark.touch()
+    assert wait_for(lambda: sampler._link.request("status")["counts"]["killed_runs"] == 1, 8.0)
+    mark.unlink()
+    hung = int((tmp_path / "pid").read_text())
+    assert wait_for(lambda: not alive(hung))
+    time.sleep(0.3)
+    rows = [row for (row,) in sampler.stop().data]
+    assert rows[0] == rows[-1] == b"fine\n" and errno.ETIMEDOUT in rows
+
+
+def test_a_run_under_way_ends_with_its_sampler(start: Start, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    script = f"test -e {tmp_path}/second && {{ echo $$ > {note}; exec sleep 60; }}; touch {tmp_path}/second"
+    sampler = start(SamplerPlan(command=("sh", "-c", script), repeat_s=0.05))
+    assert wait_for(lambda: note.exists() and note.read_text().strip() != "")
+    sampler.stop()
+    assert wait_for(lambda: not alive(int(note.read_text())))
+
+
+def test_a_program_that_cannot_be_run_again_and_again_is_refused(board: LocalBoard) -> None:
+    with pytest.raises(SpecError, match="cannot be run"):
+        board.agents.start_sampler(SamplerPlan(command=("/nowhere/vcgencmd",), repeat_s=0.1), lease_s=LEASE_S)

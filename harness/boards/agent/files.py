@@ -2,7 +2,8 @@
 
 The host knows what they mean; the board only hands over bytes. The harness uses the same functions for its own
 machine. Some things are in no file: a pattern `agent:QUESTION` asks for them. Questions: `machine`, `python`,
-`writable GLOB` (paths, one a line), `refused GLOB` (errno by path, JSON), `get_throttled` (vcgencmd's answer).
+`writable GLOB` and `executable GLOB` (paths, one a line), `refused GLOB` (errno by path, JSON), `get_throttled`
+(vcgencmd's answer).
 """
 
 import base64
@@ -94,9 +95,10 @@ def _ask(question, root):
         return platform.machine()
     if word == "python":
         return platform.python_version()
-    if word == "writable":
+    if word in ("writable", "executable"):
         prefix = root.rstrip("/")
-        paths = [path for path in sorted(glob.glob(glob.escape(prefix) + rest)) if os.access(path, os.W_OK)]
+        right = os.W_OK if word == "writable" else os.X_OK
+        paths = [path for path in sorted(glob.glob(glob.escape(prefix) + rest)) if os.access(path, right)]
         return "\n".join(path[len(prefix) :] for path in paths)
     if word == "refused":
         return json.dumps(_refused(rest, root))

@@ -18,6 +18,7 @@ from .basics import AGENT_VERSION, PROTOCOL_VERSION, AgentError, now_ns
 from .life import end_self
 from .listener import Listener
 from .pins import NoPin
+from .repeat_source import RepeatSource
 from .sample_buffer import SampleBuffer
 from .sample_sources import FileSource, LineSource
 from .serve import fail_start, leave_pid_file
@@ -73,6 +74,8 @@ def open_source(plan, buffer):
         raise AgentError("spec", "a sampler reads either files or the lines of a command")
     if plan["files"]:
         return FileSource(plan["files"], plan["period_s"], buffer)
+    if plan["repeat_s"] > 0:
+        return RepeatSource(plan["command"], plan["repeat_s"], buffer)
     return LineSource(plan["command"], buffer)
 
 
