@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,11 +12,120 @@ meters_app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on standard output and nothing else there.")]
+Configs = Annotated[Path | None, typer.Option("--configs", help="Folder of device configurations.")]
+Meter = Annotated[str, typer.Argument(help="A driver, such as rapl, or a meter of a bench: BENCH/METER, or BENCH.")]
+Options = Annotated[
+    list[str] | None, typer.Option("-o", "--option", help="key=value for the driver, such as port=/dev/ttyUSB0.")
+]
+Board = Annotated[
+    str | None, typer.Option("--board", help="The board that the meter is a part of; default: this machine.")
+]
+Seconds = Annotated[float, typer.Option("--seconds", min=0.1, max=86400, help="How long to read.")]
+Sim = Annotated[bool, typer.Option("--sim", help="The bench's meter simulated on its real wire.")]
+World = Annotated[
+    str | None, typer.Option("--world", help="World of the simulated bench: a scenario file or a shipped name.")
+]
 
 
 @meters_app.command("list")
-def meters_list(as_json: AsJson = False) -> None:
-    """List the meter drivers and what is plugged in."""
-    from harness.cli.look import list_meters
+def meters_list(board: Board = None, configs: Configs = None, as_json: AsJson = False) -> None:
+    """List the meter drivers and what is plugged in here, or built into --board."""
+    from harness.cli.meters.listing import list_meters
 
-    list_meters(as_json=as_json)
+    list_meters(board=board, configs=configs, as_json=as_json)
+
+
+@meters_app.command("read")
+def meters_read(
+    meter: Meter,
+    option: Options = None,
+    seconds: Seconds = 2.0,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a meter for a few seconds: mean power of each channel, with the limit of its error."""
+    from harness.cli.meters.choose import chosen
+    from harness.cli.meters.reading import read_meter
+
+    with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
+        read_meter(one, seconds=seconds, as_json=as_json)
+
+
+@meters_app.command("watch")
+def meters_watch(
+    meter: Meter,
+    option: Options = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", min=0.1, help="End after so long.")] = None,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+) -> None:
+    """A live line of watts, until Ctrl-C."""
+    from harness.cli.meters.choose import chosen
+    from harness.cli.meters.reading import watch_meter
+
+    with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
+        watch_meter(one, seconds=seconds)
+
+
+@meters_app.command("selftest")
+def meters_selftest(
+    meter: Meter,
+    option: Options = None,
+    seconds: Seconds = 3.0,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a meter is well, what is wrong, and the command that mends it. Exit code 3 if it is not well."""
+    from harness.cli.meters.choose import chosen
+    from harness.cli.meters.health import test_meter
+
+    with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
+        well = test_meter(one, seconds=seconds, as_json=as_json)
+    if not well:
+        raise typer.Exit(3)
+
+
+@meters_app.command("capture")
+def meters_capture(
+    meter: Meter,
+    file: Annotated[Path, typer.Argument(help="File to write (JSON lines); must not exist.")],
+    option: Options = None,
+    seconds: Seconds = 5.0,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+) -> None:
+    """Write what crosses a meter's wire to a file that can be sent, and fed to a test."""
+    from harness.cli.meters.capture import capture_meter
+    from harness.cli.meters.choose import chosen
+
+    with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
+        capture_meter(one, file, seconds=seconds)
+
+
+@meters_app.command("characterise-lite")
+def meters_characterise_lite(
+    meter: Meter,
+    option: Options = None,
+    seconds: Seconds = 10.0,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """How a meter's readings behave: rate, changes, smallest step, noise, clock. Keep the board at rest meanwhile."""
+    from harness.cli.meters.choose import chosen
+    from harness.cli.meters.reading import characterise_meter
+
+    with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
+        characterise_meter(one, seconds=seconds, as_json=as_json)
