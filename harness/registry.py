@@ -13,6 +13,8 @@ from harness.core.waiting import WaitClock
 METERS = "joulebench.meters"
 SIMULATORS = "joulebench.simulators"
 ON_BOARD = "joulebench.onboard"
+DISCOVERY = "joulebench.discovery"
+ON_BOARD_DISCOVERY = "joulebench.onboard_discovery"
 
 
 def registered(group: str) -> dict[str, EntryPoint]:

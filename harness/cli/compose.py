@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from harness.boards.local import LocalBoard
 from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
-from harness.core.errors import BenchError, DeviceError, SpecError
+from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import AgentSession, Board, MeterRequest, SamplingBoard
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import RealClock
@@ -156,31 +156,3 @@ class PinnedBoard:
 def board_of_bench(bench: str, configs: Path | None) -> Board:
     dirs = config_dirs(configs)
     return open_board(load_bench(find_config("benches", bench, dirs), dirs).board)
-
-
-def meters_here() -> list[dict[str, Any]]:
-    """Each driver: is its meter here, who provides it, is there a simulator."""
-    simulators = registry.registered(registry.SIMULATORS)
-    rows = []
-    for name, point in sorted(registry.registered(registry.METERS).items()):
-        package = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
-        found, usable = _what_is_here(name)
-        rows.append(
-            {"driver": name, "found": found, "usable": usable, "package": package, "simulator": name in simulators}
-        )
-    return rows
-
-
-def _what_is_here(driver: str) -> tuple[str, bool]:
-    """What a driver finds with no options given; opening is identification, nothing is changed or started."""
-    make: Callable[..., Any] = registry.load(registry.METERS, driver)
-    meter = None
-    try:
-        meter = make(MeterRequest(name=driver), clock=RealClock())
-        info = meter.open()
-    except BenchError as error:
-        return f"no: {error.message}", False
-    finally:
-        if meter is not None:
-            meter.close()
-    return f"{info.model} {info.serial}: {', '.join(c.name for c in info.channels)}", True

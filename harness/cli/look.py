@@ -132,18 +132,3 @@ def export_run(selector: str, output: Path, *, meter: str | None, root: Path | N
         raise SpecError(f"{output} exists already", hint="give another file name; nothing is overwritten")
     export_csv(run, meter or run.meters()[0], output)
     print(output)
-
-
-def list_meters(*, as_json: bool) -> None:
-    from harness.cli.compose import meters_here
-
-    rows = meters_here()
-    if as_json:
-        print_json(rows)
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("driver", "plugged in here", "from", "simulator"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row["driver"], row["found"], row["package"], "yes" if row["simulator"] else "no")
-    console().print(table)
