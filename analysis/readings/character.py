@@ -50,24 +50,7 @@ def characterise(trace: Trace, channel: str) -> Character:
     spec = trace.info.channel(channel)
     t = np.asarray(trace.t_ns)
     if len(t) < LEAST_ROWS:
-        return Character(
-            channel,
-            len(t),
-            0.0,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            len(trace.gaps),
-            None,
-            None,
-        )
+        return Character(channel, len(t), 0.0, len(trace.gaps))
     seconds = float(t[-1] - t[0]) * 1e-9
     moved = _changes(trace, spec)
     changed_ns = t[1:][moved]

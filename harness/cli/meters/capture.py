@@ -19,7 +19,7 @@ from harness.io.capture import CaptureWriter, RecordingFiles
 
 
 def capture_meter(meter: Chosen, path: Path, *, seconds: float) -> None:
-    """Write what `meter` says for `seconds` to a new file. SpecError if it exists, or if the driver cannot be tapped."""
+    """Write what `meter` says to a new file. SpecError if it exists, or if nobody may listen to the driver's wire."""
     clock = RealClock()
     about: dict[str, Any] = {
         "driver": meter.driver,
