@@ -129,3 +129,15 @@ def meters_characterise_lite(
 
     with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
         characterise_meter(one, seconds=seconds, as_json=as_json)
+
+
+@meters_app.command("faults")
+def meters_faults(
+    only: Annotated[str | None, typer.Option("--meter", help="Only this meter.")] = None,
+    fault: Annotated[str | None, typer.Option("--fault", help="Only this fault.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play every named fault on the simulated meters and say what the shipped driver and analysis made of it."""
+    from harness.cli.meters.faults import show_faults
+
+    show_faults(meter=only, fault=fault, as_json=as_json)

@@ -5,8 +5,8 @@ error or a typed *invalid* that says why. `unobservable`: a scale that is wrong 
 by one meter alone. `silent_wrong`: a wrong joule that looks right. Anything that is none of our errors is a `crashed`:
 no outcome, but a failure of the driver or of this kit.
 
-A figure holds the truth if |error| <= max(half of its own 95 % interval, gain x E + offset x T + half a count x T), with
-the limits that the meter states for itself, E the energy and T the length of one inference.
+A figure holds the truth if |error| <= max(half of its own 95 % interval, gain x E + offset x T + half a count x T),
+with the limits that the meter states for itself, E the energy and T the length of one inference.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _errors(result: EnergyResult, reader: RunReader, scene: Scene, recorded: Rec
 
 
 def _half_count_j(trace: Trace, channel: str, window_s: float, length_s: float) -> float:
-    """What half a count of the raw columns is worth in one inference: at every reading, or of a counter at both ends."""
+    """What half a count of the raw columns is worth in one inference: in all readings, or of a counter at both ends."""
     spec = trace.info.channel(channel)
     worth = []
     for name in spec.columns:

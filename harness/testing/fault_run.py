@@ -1,7 +1,7 @@
 """A run directory around what a driver recorded in a fault trial, so that the shipped analysis can be asked about it.
 
-The timeline is the scene's own: standby, back-to-back inferences inside the work, standby. Stamps are declared to lie on
-the meter's time axis, so that no search for a lag adds noise of its own to the judgement.
+The timeline is the scene's own: standby, back-to-back inferences inside the work, standby. Stamps are declared to lie
+on the meter's time axis, so that no search for a lag adds noise of its own to the judgement.
 """
 
 from __future__ import annotations

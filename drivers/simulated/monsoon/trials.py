@@ -49,7 +49,7 @@ class SpoiledCable(InProcessUsbBackend):
 
 @dataclass
 class Bench:
-    """A unit that supplies the scene, and the shipped meter on its cable. Currents are what the board draws at `volts`."""
+    """A unit that supplies the scene, and the shipped meter on its cable."""
 
     scene: Scene
     unit: HvpmUnit = UNIT
