@@ -1,0 +1,26 @@
+"""The Monsoon for the conformance suite: an ordinary unit behind the simulated cable (`joulebench.subjects`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from drivers.monsoon.meter import open_meter
+from drivers.simulated.monsoon.device import HvpmDevice
+from drivers.simulated.monsoon.sources import FunctionSource
+from drivers.simulated.monsoon.unit import HvpmUnit
+from drivers.simulated.usb_inprocess import InProcessUsbBackend
+from harness.core.ports import MeterRequest
+from harness.core.waiting import VirtualClock
+from harness.testing.conformance import Subject
+
+
+@contextmanager
+def subject(current_a: float = 1.5) -> Iterator[Subject]:
+    """A unit that supplies `current_a` at 5 V."""
+    clock = VirtualClock()
+    source = FunctionSource(current_a, 5.0, begin_ns=clock.now_ns())
+    device = HvpmDevice(source, now_ns=clock.now_ns, unit=HvpmUnit.draw(7))
+    backend = InProcessUsbBackend([device])
+    request = MeterRequest("supply", usb_backend=backend, simulated=True)
+    yield Subject(lambda: open_meter(request, clock=clock), clock)
