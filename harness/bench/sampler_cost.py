@@ -112,7 +112,7 @@ class CostTrial:
             period=Difference.of(periods["off"], periods["on"]),
             idle=Difference.of(idles["off"], idles["on"]) if self._power is not None else None,
             cpu_share=self._cpu_s / self._wall_s,
-            cpu_s_per_pass=self._cpu_s / self._passes if self._plan.files else None,
+            cpu_s_per_pass=self._cpu_s / self._passes if not self._plan.command else None,
             late_passes=self._counts.get("late_passes", 0),
             lost_passes=self._counts.get("lost_passes", 0),
         )

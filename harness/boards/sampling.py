@@ -33,7 +33,7 @@ class AgentSampler:
         self, link: AgentLink, plan: SamplerPlan, *, board: str, token: str, on_close: Callable[[], None]
     ) -> None:
         self._link, self._board, self._token, self._on_close = link, board, token, on_close
-        self._width = len(plan.files) or 1
+        self._width = plan.width
         self._taken = 0  # number of the last chunk that is here
         self._counts: dict[str, int] = {}  # as last heard, since the sampler began
         self._closed = False

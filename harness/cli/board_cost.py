@@ -165,7 +165,7 @@ def _as_json(cost: SamplerCost) -> dict[str, Any]:
 def _print(board: str, what: str, plan: SamplerPlan, cost: SamplerCost, independent: MeterBinding | None) -> None:
     from rich.table import Table
 
-    source = f"{len(plan.files)} files every {engineering(plan.period_s, 's', digits=3)}" if plan.files else "lines"
+    source = "lines" if plan.command else f"{plan.width} values every {engineering(plan.period_s, 's', digits=3)}"
     table = Table(box=None, pad_edge=False, title=f"board {board}: sampling {source} ({what})", title_justify="left")
     for column in ("", "without", "more with the sampler (95 %)", "share", ""):
         table.add_column(column)

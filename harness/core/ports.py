@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.layers import LayerProfile, LayerStamps
+from harness.core.sampling import RawSamples as RawSamples
+from harness.core.sampling import SamplerPlan as SamplerPlan
 from harness.core.spec import RunSpec
 from harness.core.timeline import Phase, Timeline
 from harness.core.trace import Block, MeterInfo
@@ -238,41 +240,6 @@ class BoardFiles(Protocol):
 
 
 # --- on-board meters: sampled by the agent, decoded on the host --------------------------------------
-
-
-@dataclass(frozen=True)
-class SamplerPlan:
-    """What the agent's sampler reads: all `files` once every `period_s`, or the lines that `command` prints.
-
-    `repeat_s`: above 0, `command` prints once and ends; it is run anew so often, and all that a run prints (on both
-    outputs) is one sample, stamped before and after the run. It costs the board a process a sample.
-    `keep_bytes`: how much it keeps on the board before it counts what it reads as lost; `cpus`, `nice`: where and
-    how urgently it runs (empty, 0: as any other process).
-    """
-
-    files: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    period_s: float = 0.02
-    repeat_s: float = 0.0
-    keep_bytes: int = 64 << 20
-    cpus: tuple[int, ...] = ()
-    nice: int = 0
-
-
-@dataclass(frozen=True)
-class RawSamples:
-    """What a sampler has read: N passes over its files, N lines, or N runs; bytes as they were, nothing interpreted.
-
-    `begin_ns`, `end_ns`: int64 (N,), before and after each pass on the board's clock (a line: its arrival, twice).
-    `data[i]`: one entry a file: its bytes, or the errno (int) of a read that failed; a line: one entry, EPIPE for
-    the time from the command's end to its next start; a repeated command: what it printed, or ETIMEDOUT if it hung.
-    `counts`: what was lost, e.g. `late_passes`, `lost_passes`.
-    """
-
-    begin_ns: Int64Array
-    end_ns: Int64Array
-    data: tuple[tuple[bytes | int, ...], ...]
-    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Sampler(Protocol):

@@ -3,10 +3,12 @@
 The host knows what they mean; the board only hands over bytes. The harness uses the same functions for its own
 machine. Some things are in no file: a pattern `agent:QUESTION` asks for them. Questions: `machine`, `python`,
 `writable GLOB` and `executable GLOB` (paths, one a line), `refused GLOB` (errno by path, JSON), `get_throttled`
-(vcgencmd's answer).
+(vcgencmd's answer), `at OFFSET SIZE PATH` (bytes of a file or device there, as hexadecimal digits, or the errno, JSON),
+`event TYPE CONFIG CPU` (what a perf event that is opened and read once answers, likewise).
 """
 
 import base64
+import binascii
 import glob
 import json
 import os
@@ -104,6 +106,8 @@ def _ask(question, root):
         return json.dumps(_refused(rest, root))
     if word == "get_throttled":
         return _vcgencmd(root)
+    if word in ("at", "event"):
+        return _value(_read_at if word == "at" else _read_event, rest, root)
     raise AgentError("spec", "files: unknown question {!r}".format(question))
 
 
@@ -118,6 +122,32 @@ def _refused(pattern, root):
         except OSError as error:
             refused[path[len(prefix) :]] = error.errno
     return refused
+
+
+def _value(read, rest, root):
+    try:
+        return json.dumps(binascii.hexlify(read(rest, root)).decode("ascii"))
+    except OSError as error:
+        return json.dumps(error.errno)
+
+
+def _read_at(rest, root):
+    offset, size, path = rest.split(" ", 2)
+    handle = os.open(root.rstrip("/") + path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.pread(handle, int(size), int(offset))
+    finally:
+        os.close(handle)
+
+
+def _read_event(rest, root):
+    from .event_source import VALUE_BYTES, open_event  # few boards are asked for one
+
+    handle = open_event(*[int(number) for number in rest.split()])
+    try:
+        return os.read(handle, VALUE_BYTES)
+    finally:
+        os.close(handle)
 
 
 def _vcgencmd(root):

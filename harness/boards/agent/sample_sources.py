@@ -1,7 +1,6 @@
 """Where a sampler's bytes come from: files that are read again and again, or a command that prints lines."""
 
 import errno
-import itertools
 import os
 import signal
 import subprocess
@@ -19,33 +18,53 @@ STEADY_NS = 10 * NS  # a command that ran for so long is not one that cannot run
 
 
 class FileSource:
-    """Reads all files, in order, in one go. A file whose device went away is opened anew for the next pass."""
+    """Reads all files, in order, in one go. A file whose device went away is opened anew for the next pass.
 
-    def __init__(self, paths, period_s, buffer):
-        self._paths, self._buffer = paths, buffer
-        self._period_ns = max(1, int(period_s * NS))
-        self._fds = [-1] * len(paths)
+    `registers`: (path, offset, size) of files that are read at an offset; they follow the others. `edge_s`: above 0,
+    each beat waits for at most so long until the first value has changed.
+    """
+
+    def __init__(self, paths, period_s, buffer, registers=(), edge_s=0.0):
+        self._paths = list(paths) + [register[0] for register in registers]
+        self._offsets = [0] * len(paths) + [register[1] for register in registers]
+        self._sizes = [PAGE] * len(paths) + [register[2] for register in registers]
+        self._begin(period_s, buffer, edge_s)
+
+    def _begin(self, period_s, buffer, edge_s):
+        self._buffer = buffer
+        self._period_ns, self._edge_ns = max(1, int(period_s * NS)), int(edge_s * NS)
+        self._fds = [-1] * len(self._paths)
         self.late = self.reopened = 0
         self.halted = False
-        for k in range(len(paths)):
+        for k in range(len(self._fds)):
             try:
-                self._fds[k] = os.open(paths[k], os.O_RDONLY)
+                self._fds[k] = self._open(k)
             except OSError:
                 pass  # the first pass says why
+
+    def _open(self, k):
+        return os.open(self._paths[k], os.O_RDONLY)
+
+    def _how(self):
+        """The system call that reads one value, and its arguments for all of them."""
+        return os.pread, (self._fds, self._sizes, self._offsets)
 
     def run(self):
         """Passes on a fixed grid until halted; beats that were missed are counted, never caught up.
 
         What happens between two sleeps happens with cold caches, where every name costs: hence one loop, no calls.
         """
-        clock, sleep, pread, fds = now_ns, time.sleep, os.pread, self._fds
-        size, origin = itertools.repeat(PAGE), itertools.repeat(0)
+        if self._edge_ns:
+            self._run_on_edges()
+            return
+        clock, sleep, fds = now_ns, time.sleep, self._fds
+        read, arguments = self._how()
         period, rows = self._period_ns, self._buffer.rows
         due = clock()
         while not self.halted:
             begin = clock()
             try:
-                values = list(map(pread, fds, size, origin))
+                values = list(map(read, *arguments))
             except OSError:
                 values = [self._carefully(k) for k in range(len(fds))]
             end = clock()
@@ -59,12 +78,37 @@ class FileSource:
                 due += missed * period
             sleep(max(0, due - clock()) / 1e9)
 
+    def _run_on_edges(self):
+        """As `run`, but a pass begins with the read that finds the first value changed, or when its time is up."""
+        period, rows, last = self._period_ns, self._buffer.rows, None
+        due = now_ns()
+        while not self.halted:
+            until = now_ns() + self._edge_ns
+            first = last = self._carefully(0)
+            while True:
+                begin = now_ns()
+                first = self._carefully(0)
+                if first != last or type(first) is int or begin >= until or self.halted:
+                    break
+            values = [first] + [self._carefully(k) for k in range(1, len(self._fds))]
+            end = now_ns()
+            rows.append((begin, end, values))
+            if len(rows) >= BATCH_ROWS:
+                self._buffer.pack()
+            due += period
+            if due <= end:
+                missed = (end - due) // period + 1
+                self.late += missed
+                due += missed * period
+            time.sleep(max(0, due - now_ns()) / 1e9)
+
     def _carefully(self, k):
+        read, arguments = self._how()
         try:
             if self._fds[k] < 0:
-                self._fds[k] = os.open(self._paths[k], os.O_RDONLY)
+                self._fds[k] = self._open(k)
                 self.reopened += 1
-            return os.pread(self._fds[k], PAGE, 0)
+            return read(*[argument[k] for argument in arguments])
         except OSError as error:
             if error.errno in GONE and self._fds[k] >= 0:
                 os.close(self._fds[k])

@@ -15,6 +15,7 @@ import time
 import zlib
 
 from .basics import AGENT_VERSION, PROTOCOL_VERSION, AgentError, now_ns
+from .event_source import EventSource
 from .life import end_self
 from .listener import Listener
 from .pins import NoPin
@@ -34,7 +35,8 @@ def sample(options):
     try:
         plan = json.loads(options.plan)
         take_place(plan)
-        buffer = SampleBuffer(len(plan["files"]) or 1, int(plan["keep_bytes"]))
+        width = len(plan["files"]) + len(plan["registers"]) + len(plan["events"]) or 1
+        buffer = SampleBuffer(width, int(plan["keep_bytes"]))
         source = open_source(plan, buffer)
     except AgentError as error:
         return fail_start(error)
@@ -70,10 +72,13 @@ def take_place(plan):
 
 
 def open_source(plan, buffer):
-    if bool(plan["files"]) == bool(plan["command"]):
-        raise AgentError("spec", "a sampler reads either files or the lines of a command")
-    if plan["files"]:
-        return FileSource(plan["files"], plan["period_s"], buffer)
+    read = bool(plan["files"] or plan["registers"])
+    if read + bool(plan["events"]) + bool(plan["command"]) != 1:
+        raise AgentError("spec", "a sampler reads either files or the lines of a command or perf events")
+    if read:
+        return FileSource(plan["files"], plan["period_s"], buffer, plan["registers"], plan["edge_s"])
+    if plan["events"]:
+        return EventSource(plan["events"], plan["period_s"], buffer, plan["edge_s"])
     if plan["repeat_s"] > 0:
         return RepeatSource(plan["command"], plan["repeat_s"], buffer)
     return LineSource(plan["command"], buffer)
