@@ -1,1 +1,1 @@
-"""The lines that tegrastats prints on a Jetson."""
+"""tegrastats: the tool of NVIDIA's Jetson modules that prints their power rails, one line an interval."""
