@@ -1,1 +1,1 @@
-"""INA2xx and INA3221 monitors that the kernel of a board serves as files (hwmon, IIO)."""
+"""INA219, INA220, INA226, INA230, INA231, INA260 and INA3221 that a board's kernel serves as files."""
