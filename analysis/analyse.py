@@ -14,16 +14,20 @@ from typing import Any
 import numpy as np
 
 from analysis.attribute.layers import Recorded, layer_report, without_layers
+from analysis.crosscheck.pairs import PairCheck, cross_checks, with_disagreements
 from analysis.energy.budget import budget_parts, combine, uncovered
+from analysis.energy.limits import accuracy_of, weighted_shares
 from analysis.energy.solve import Solution, solve
 from analysis.energy.standby import Standby
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
 from analysis.readings.clipping import clipped_share
+from analysis.readings.corrected import corrected, is_old, of_another_unit
 from analysis.readings.curve import ChannelCurve, build_curve, sum_curves
 from analysis.readings.ranges import RangeShares, range_shares
 from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.timing.lag import Lag, find_lag
 from analysis.timing.windows import StartWindow, start_windows
+from analysis.verdict.idle import catalogued, idle_unlikely
 from analysis.verdict.validity import (
     Problem,
     flags_of,
@@ -57,12 +61,16 @@ class View:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Results of all meters, the primary first, and the view of each (None where there is nothing to see)."""
+    """Results of all meters, the primary first, and the view of each (None where there is nothing to see).
+
+    `pairs`: the meters between which the bench declares a plane model, held against each other.
+    """
 
     run_id: str
     manifest_sha256: str
     results: tuple[EnergyResult, ...]
     views: tuple[View | None, ...]
+    pairs: tuple[PairCheck, ...] = ()
 
     @property
     def primary(self) -> EnergyResult:
@@ -96,7 +104,9 @@ def analyse_run(reader: RunReader) -> Analysis:
         for result, view in _of_meter(spec, binding, trace, timeline, reader, documents):
             results.append(result)
             views.append(view)
-    return Analysis(reader.run_id, reader.manifest_sha256, tuple(results), tuple(views))
+    pairs = cross_checks(spec, results, views)
+    judged = with_disagreements(results, pairs)
+    return Analysis(reader.run_id, reader.manifest_sha256, judged, tuple(views), pairs)
 
 
 def _of_meter(
@@ -107,6 +117,10 @@ def _of_meter(
     if timeline.n == 0:
         nothing = Problem(InvalidReason.NO_INFERENCES, "the board recorded no measured inference")
         return [(_invalid(spec, binding, "", nothing, timeline, simulated=simulated), None)]
+    if foreign := of_another_unit(binding.calibration, trace.info):
+        other = Problem(InvalidReason.NOT_CALIBRATED, foreign)
+        return [(_invalid(spec, binding, "", other, timeline, simulated=simulated), None)]
+    flags = ("calibration_old",) if is_old(binding.calibration, reader.manifest.get("begun_unix_s")) else ()
     try:
         to_board = board_map(trace, reader, timeline)
     except ValueError as error:
@@ -123,9 +137,17 @@ def _of_meter(
             absent = Problem(InvalidReason.NO_READINGS, job.label)
             done.append((_invalid(spec, binding, job.label, absent, timeline, simulated=simulated), None))
             continue
-        channel = sum_curves([build_curve(trace, name, to_board) for name in job.channels])
+        channel = sum_curves([corrected(build_curve(trace, c, to_board), binding.calibration) for c in job.channels])
         solver = _Solver(
-            spec, job, trace, timeline, to_board, channel, documents, simulated=simulated, recorded=recorded
+            spec,
+            replace(job, flags=(*job.flags, *flags)),
+            trace,
+            timeline,
+            to_board,
+            channel,
+            documents,
+            simulated=simulated,
+            recorded=recorded,
         )
         result, view = solver.run()
         done.append((without_layers(result) if recorded and result.layers is None else result, view))
@@ -215,10 +237,12 @@ class _Solver:
         return find_lag(self.channel, self.timeline) if usable else Lag(0, {}, np.inf, 0, 0, None, None, "no readings")
 
     def _result(self, solution: Solution, lag: Lag, windows: tuple[StartWindow, ...], clipped: float) -> EnergyResult:
-        accuracy = accuracy_of(self.job.binding, self.trace, self.job.channels)
-        ranges = self._ranges(solution, lag)
+        binding, shares = self.job.binding, self._ranges(solution, lag)
+        ranges = max(shares.values(), key=lambda r: len(r.time))
+        accuracy = accuracy_of(binding, self.trace, self.job.channels, shares)
+        weighted = weighted_shares(binding, self.trace, self.job.channels, shares, accuracy) if accuracy else ranges
         parts = budget_parts(
-            solution, self.channel, lag, ranges, accuracy, u_rate=self.to_board.u_rate, clipped=clipped
+            solution, self.channel, lag, weighted, accuracy, u_rate=self.to_board.u_rate, clipped=clipped
         )
         is_gross = self.spec.protocol.measurand == "gross"
         parts = gross_parts(parts) if is_gross else parts
@@ -229,6 +253,10 @@ class _Solver:
             accuracy_known=accuracy is not None, clipped=clipped, counts=self.trace.counts,
         )  # fmt: skip
         problem = problem_of_board(self.documents) or problem_of_solution(solution, dynamic)
+        idle = catalogued(self.spec.board.idle, binding)
+        standby_u_w = _u_standby(parts, solution)
+        if idle and solution.standby.brackets and idle_unlikely(idle, solution.standby_w, standby_u_w, accuracy):
+            flags = (*flags, "idle_unlikely")
         e, g = solution.dynamic_j, solution.gross_j
         power_w = e / (solution.busy_s / solution.n)
         result = EnergyResult(
@@ -243,7 +271,7 @@ class _Solver:
             gross_interval_95_j=(g - gross.half_j, g + gross.half_j),
             gap_energy_per_inference_j=solution.gap_j,
             standby_w=solution.standby_w,
-            standby_u_w=_u_standby(parts, solution),
+            standby_u_w=standby_u_w,
             n=solution.n,
             starts=len(solution.starts),
             coverage=solution.coverage,
@@ -254,7 +282,10 @@ class _Solver:
             simulated=self.simulated,
             meter=self.job.binding.name,
             channel=self.job.label,
-            details=_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
+            details={
+                **_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
+                **({"idle_range": {**vars(idle), "rails": list(idle.rails)}} if idle else {}),
+            },
         )
         if is_gross:
             result = gross_result(result, gross)
@@ -278,41 +309,16 @@ class _Solver:
     def _measured(self, lag: Lag, windows: tuple[StartWindow, ...]) -> list[tuple[int, int]]:
         return self._on_meter([(w.begin_ns + lag.lag_ns[w.start], w.end_ns + lag.lag_ns[w.start]) for w in windows])
 
-    def _ranges(self, solution: Solution, lag: Lag) -> RangeShares:
+    def _ranges(self, solution: Solution, lag: Lag) -> dict[str, RangeShares]:
         active = self._measured(lag, tuple(s.window for s in solution.starts))
         idle = self._on_meter([(b.begin_ns, b.end_ns) for b in solution.standby.brackets])
-        found = [range_shares(self.trace, c, active, idle) for c in self.job.channels]
-        return max(found, key=lambda r: len(r.time))
+        return {c: range_shares(self.trace, c, active, idle) for c in self.job.channels}
 
     def _refuse(self, problem: Problem) -> EnergyResult:
         return _invalid(
             self.spec, self.job.binding, self.job.label, problem, self.timeline, simulated=self.simulated,
             flags=self.job.flags + self._told.flags,
         )  # fmt: skip
-
-
-def accuracy_of(binding: MeterBinding, trace: Trace, channels: tuple[str, ...]) -> Accuracy | None:
-    """Limits of error of the sum of `channels`; the bench's calibration overrides the driver's sheet.
-
-    Gain limits do not add (the sum's is the largest), zeros do, noise adds in quadrature. None if nobody
-    states the gain of one of them.
-    """
-    stated = [trace.info.channel(c).accuracy for c in channels]
-    gains = [a.gain_rel if a else None for a in stated]
-    gain = binding.accuracy_rel if binding.accuracy_rel is not None else None
-    if gain is None:
-        known = [g for g in gains if g is not None]
-        if len(known) < len(gains) or not known:
-            return None
-        gain = max(known)
-    offset = binding.accuracy_offset_w
-    if offset is None:
-        offset = sum(a.offset_w for a in stated if a)
-    noise = float(np.sqrt(sum(a.noise_w**2 for a in stated if a)))
-    source = (
-        "calibration of the bench" if binding.accuracy_rel is not None else next((a.source for a in stated if a), "")
-    )
-    return Accuracy(gain, offset, noise, source)
 
 
 def measurand_of(spec: RunSpec, binding: MeterBinding, told: Told | None = None, *, accuracy_known: bool = True) -> str:

@@ -59,8 +59,11 @@ def derive(run: Path) -> EnergyResult:
 
 
 def result_document(analysis: Analysis) -> dict[str, Any]:
-    """The primary result's JSON, with those of all meters under "meters"."""
-    return {**analysis.primary.to_json(), "run_id": analysis.run_id, "meters": [r.to_json() for r in analysis.results]}
+    """The primary result's JSON, those of all meters under "meters", and pairs where plane models are declared."""
+    document = {
+        **analysis.primary.to_json(), "run_id": analysis.run_id, "meters": [r.to_json() for r in analysis.results],
+    }  # fmt: skip
+    return {**document, "crosschecks": [p.to_json() for p in analysis.pairs]} if analysis.pairs else document
 
 
 def check(run: Path) -> CheckReport:

@@ -193,6 +193,18 @@ FLAGS: dict[str, Words] = {
         "Nobody states the zero of the imported meter, and gross energy holds all of its error.",
         "Give its limit to the import with --offset-w.",
     ),
+    "meters_disagree": Words(
+        "Two meters of this board differ by more than the plane model and their joint uncertainty allow: one is wrong.",
+        "Look for a wrong shunt, a wrong range or a wrong plane model; calibrate both against a known load.",
+    ),
+    "idle_unlikely": Words(
+        "Power at rest lies outside of what such boards are known to draw, as a wrong shunt or scale would show it.",
+        "Check shunt_ohm and the wiring, and what else is plugged into the board; add a second meter.",
+    ),
+    "calibration_old": Words(
+        "The meter's calibration was older than it holds when the run was made.",
+        "Calibrate it again: joulebench meters calibrate.",
+    ),
     "no_total_declared": Words(
         "Several rails were measured and nobody declared which add up to the board: each is a result of its own.",
         "Declare total in the bench file.",

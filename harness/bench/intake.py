@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.bench.live_power import LivePower
-from harness.bench.rails import check_total, live_channel
+from harness.bench.rails import check_calibration, check_total, live_channel
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.spec import MeterBinding
 from harness.core.trace import Block, MeterInfo
@@ -25,6 +25,7 @@ class Intake:
 
     def __init__(self, binding: MeterBinding, info: MeterInfo, path: Path) -> None:
         check_total(binding, info)
+        check_calibration(binding, info)
         self._live = LivePower(info, live_channel(binding, info))
         self._writer = BlockWriter(path, info)
         self.counts: dict[str, int] = {}

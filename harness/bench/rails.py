@@ -37,3 +37,14 @@ def check_total(binding: MeterBinding, info: MeterInfo) -> None:
                 f"the total of meter {binding.name!r} holds {whole!r} and {channel!r}, which is a part of it",
                 hint=f"leave the rail of {channel!r} out of `total` in the bench file; it is still recorded",
             )
+
+
+def check_calibration(binding: MeterBinding, info: MeterInfo) -> None:
+    """SpecError if the calibration that the bench names is of another unit."""
+    calibration = binding.calibration
+    if calibration is not None and calibration.serial != info.serial:
+        raise SpecError(
+            f"the calibration of meter {binding.name!r} is of serial {calibration.serial!r}, "
+            f"this one is {info.serial!r}",
+            hint="name the calibration of this very unit in the bench file, or none",
+        )

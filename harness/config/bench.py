@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from harness.config.accuracy import resolve_accuracy
+from harness.config.board_facts import facts_of, idle_ranges, total_of
+from harness.config.calibration import load_calibration
 from harness.config.complain import did_you_mean, validated
-from harness.config.lookup import find_config
-from harness.config.schema import AccuracySection, BenchFile, BoardFile, ChannelFacts, MeterEntry, MeterFile
+from harness.config.facts import BoardFacts
+from harness.config.lookup import config_dirs, find_config
+from harness.config.schema import BenchFile, BoardFile, ChannelFacts, MeterEntry, MeterFile
 from harness.config.yaml_lines import Document, Location, load_yaml
+from harness.core.bench_facts import Calibration, ChannelAccuracy, Observer, PlaneModel
 from harness.core.spec import BoardSpec, MeterBinding
 from harness.registry import METERS, ON_BOARD, registered
 
@@ -23,10 +28,15 @@ class Bench:
     board: BoardSpec
     meters: tuple[MeterBinding, ...]
     tags: tuple[tuple[str, str], ...] = ()
+    plane_models: tuple[PlaneModel, ...] = ()
 
 
-def load_board(path: Path) -> BoardSpec:
-    """A board file; the board is named after it."""
+def load_board(path: Path, dirs: Sequence[Path] = ()) -> BoardSpec:
+    """A board file; the board is named after it. The board that it is `like` is looked up in `dirs`."""
+    return _board(path, dirs)[0]
+
+
+def _board(path: Path, dirs: Sequence[Path]) -> tuple[BoardSpec, BoardFacts | None]:
     document = load_yaml(path)
     file = validated(document, BoardFile, "the board")
     if file.transport == "ssh" and file.address is None:
@@ -37,8 +47,10 @@ def load_board(path: Path) -> BoardSpec:
         raise document.error(
             f"the directory {file.directory!r} is not absolute", ("directory",), hint="begin it with / or ~/"
         )
-    rest = file.model_dump(exclude={"description", "environment"})
-    return BoardSpec(name=path.stem, environment=tuple(sorted(file.environment.items())), **rest)
+    facts = facts_of(document, file, dirs or config_dirs(start=path.resolve().parent))
+    rest = file.model_dump(exclude={"description", "environment", "like", "facts"})
+    environment = tuple(sorted(file.environment.items()))
+    return BoardSpec(name=path.stem, environment=environment, idle=idle_ranges(facts), **rest), facts
 
 
 def load_meter(path: Path) -> tuple[Document, MeterFile]:
@@ -61,88 +73,146 @@ def load_bench(path: Path, dirs: Sequence[Path]) -> Bench:
     file = validated(document, BenchFile, "the bench")
     with document.blame(("board",)):
         board_path = find_config("boards", file.board, dirs, beside=path.parent)
-    board = load_board(board_path)
+    board, facts = _board(board_path, dirs)
     if file.marker_pin is not None:
         board = BoardSpec(**{**vars(board), "marker_pin": file.marker_pin})
     names = [entry.name for entry in file.meters]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise document.error(f"two meters are called {name!r}", ("meters", index, "name"), hint="rename one")
-    bound = [_bound(document, entry, index, dirs) for index, entry in enumerate(file.meters)]
+    known = _Known(document, dirs, facts, board.name)
+    bound = [_bound(known, entry, index) for index, entry in enumerate(file.meters)]
     tags = tuple(tag for _, source in bound for tag in source)
-    return Bench(path.stem, board, tuple(binding for binding, _ in bound), tags)
+    return Bench(path.stem, board, tuple(binding for binding, _ in bound), tags, _plane_models(document, file))
 
 
-def _bound(
-    document: Document, entry: MeterEntry, index: int, dirs: Sequence[Path]
-) -> tuple[MeterBinding, tuple[tuple[str, str], ...]]:
-    at: Location = ("meters", index)
+@dataclass(frozen=True)
+class _Known:
+    """What the entries of a bench file have in common."""
+
+    document: Document
+    dirs: Sequence[Path]
+    facts: BoardFacts | None
+    board: str
+
+
+def _plane_models(document: Document, file: BenchFile) -> tuple[PlaneModel, ...]:
+    """What lies between the meters; SpecError for a meter that is not there, or two models of one pair."""
+    names = [entry.name for entry in file.meters]
+    found: list[PlaneModel] = []
+    for index, section in enumerate(file.plane_models):
+        at: Location = ("plane_models", index)
+        for key, name in (("upstream", section.upstream), ("downstream", section.downstream)):
+            if name not in names:
+                raise document.error(
+                    f"the bench has no meter called {name!r}", (*at, key), hint=did_you_mean(name, names)
+                )
+        pair = {section.upstream, section.downstream}
+        if len(pair) < 2:
+            raise document.error("a plane model is between two meters", at, hint="name two different meters")
+        if any({model.upstream, model.downstream} == pair for model in found):
+            raise document.error(
+                f"two plane models are between {section.upstream} and {section.downstream}", at, hint="keep one"
+            )
+        low, high = section.efficiency or (1.0, 1.0)
+        least, most = section.constant_w or (0.0, 0.0)
+        found.append(
+            PlaneModel(section.upstream, section.downstream, (float(low), float(high)), (float(least), float(most)))
+        )
+    return tuple(found)
+
+
+def _bound(known: _Known, entry: MeterEntry, index: int) -> tuple[MeterBinding, tuple[tuple[str, str], ...]]:
+    document, at = known.document, ("meters", index)
     with document.blame((*at, "meter")):
-        path = find_config("meters", entry.meter, dirs, beside=document.path.parent)
-    _, meter = load_meter(path)
-    facts = [_channel_facts(document, entry, at, channel, meter) for channel in entry.rails]
-    for position, rail in enumerate(entry.total):
+        path = find_config("meters", entry.meter, known.dirs, beside=document.path.parent)
+    meter_document, meter = load_meter(path)
+    total = total_of(document, entry, at, known.facts, known.board)
+    _refuse_rails(document, entry, at, total)
+    options = meter.options | entry.options
+    limits: list[ChannelAccuracy] = []
+    for channel in entry.rails:
+        pattern, facts = _channel_facts(document, entry, at, channel, meter)
+        limits += resolve_accuracy(channel, facts.accuracy, options, meter_document, ("channels", pattern, "accuracy"))
+    own = entry.accuracy
+    binding = MeterBinding(
+        name=entry.name,
+        driver=meter.driver,
+        rails=tuple(entry.rails.items()),
+        plane=entry.plane,
+        total_rails=total,
+        options=tuple(sorted(options.items())),
+        accuracy_rel=float(own.gain_rel) if own else None,
+        accuracy_offset_w=float(own.offset_w) if own else None,
+        accuracy=tuple(limits),
+        calibration=_calibration(document, entry, at),
+        observer=Observer(**entry.observer.model_dump()) if entry.observer else None,
+    )
+    return binding, _sources(entry)
+
+
+def _refuse_rails(document: Document, entry: MeterEntry, at: Location, total: tuple[str, ...]) -> None:
+    for position, rail in enumerate(total):
         if rail not in entry.rails.values():
             raise document.error(
                 f"the total of {entry.name} counts the rail {rail!r}, which none of its channels sees",
                 (*at, "total", position),
                 hint=did_you_mean(rail, entry.rails.values()),
             )
-    for what, rails in (("rails", list(entry.rails.values())), ("total", list(entry.total))):
+    for what, rails in (("rails", list(entry.rails.values())), ("total", list(total))):
         if doubled := sorted({r for r in rails if rails.count(r) > 1}):
             raise document.error(
                 f"the rail {doubled[0]!r} stands twice in {what} of {entry.name}",
                 (*at, what),
                 hint="a rail counted twice doubles its energy: leave one out",
             )
-    accuracy = entry.accuracy or _coarsest([f.accuracy for f in facts if f.accuracy is not None])
-    binding = MeterBinding(
-        name=entry.name,
-        driver=meter.driver,
-        rails=tuple(entry.rails.items()),
-        plane=entry.plane,
-        total_rails=entry.total,
-        options=tuple(sorted((meter.options | entry.options).items())),
-        accuracy_rel=float(accuracy.gain_rel) if accuracy else None,
-        accuracy_offset_w=float(accuracy.offset_w) if accuracy else None,
-    )
-    return binding, _sources(entry)
 
 
-def _channel_facts(document: Document, entry: MeterEntry, at: Location, channel: str, meter: MeterFile) -> ChannelFacts:
-    """What the meter file says of a channel: by its name, else by the first pattern that fits."""
-    facts = meter.channels.get(channel)
-    for pattern, candidate in meter.channels.items():
-        if facts is None and fnmatchcase(channel, pattern):
-            facts = candidate
-    if facts is None:
+def _calibration(document: Document, entry: MeterEntry, at: Location) -> Calibration | None:
+    """The calibration that the bench names, beside it; SpecError if it is of other channels."""
+    if entry.calibration is None:
+        return None
+    with document.blame((*at, "calibration")):
+        calibration = load_calibration(document.path.parent / Path(entry.calibration).expanduser())
+    if entry.accuracy is not None:
+        raise document.error(
+            f"{entry.name} has an accuracy and a calibration, which are two answers to one question",
+            (*at, "accuracy"),
+            hint="keep the calibration: it corrects the readings and states how well",
+        )
+    for channel in entry.rails:
+        if calibration.channel(channel) is None:
+            raise document.error(
+                f"the calibration has no channel {channel!r}, which {entry.name} binds",
+                (*at, "calibration"),
+                hint=did_you_mean(channel, [c.channel for c in calibration.channels]),
+            )
+    return calibration
+
+
+def _channel_facts(
+    document: Document, entry: MeterEntry, at: Location, channel: str, meter: MeterFile
+) -> tuple[str, ChannelFacts]:
+    """What the meter file says of a channel, and under which name: its own, else the first pattern that fits."""
+    named = channel if channel in meter.channels else next((p for p in meter.channels if fnmatchcase(channel, p)), None)
+    if named is None:
         raise document.error(
             f"the meter {entry.meter} has no channel {channel!r}",
             (*at, "rails", channel),
             hint=did_you_mean(channel, meter.channels),
         )
+    facts = meter.channels[named]
     if entry.plane not in facts.planes:
         raise document.error(
             f"channel {channel!r} of {entry.meter} cannot tap the plane {entry.plane!r}",
             (*at, "plane"),
             hint=did_you_mean(entry.plane, facts.planes),
         )
-    return facts
-
-
-def _coarsest(accuracies: Sequence[AccuracySection]) -> AccuracySection | None:
-    """One figure a meter: the widest limits of its bound channels; None leaves it to the driver, channel by channel."""
-    if not accuracies:
-        return None
-    return AccuracySection(
-        gain_rel=max(a.gain_rel for a in accuracies),
-        offset_w=max(a.offset_w for a in accuracies),
-        source="; ".join(dict.fromkeys(a.source for a in accuracies)),
-    )
+    return named, facts
 
 
 def _sources(entry: MeterEntry) -> tuple[tuple[str, str], ...]:
-    """A calibration of the very unit on the bench is part of a run's identity."""
+    """An accuracy of the very unit on the bench is part of a run's identity."""
     if entry.accuracy is None:
         return ()
     date = f", {entry.accuracy.calibrated}" if entry.accuracy.calibrated else ""

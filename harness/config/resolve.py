@@ -91,6 +91,7 @@ def resolve_campaign(
                     seed=file.seed,
                     simulated=simulated,
                     tags=(*sorted(file.tags.items()), *bench.tags),
+                    plane_models=bench.plane_models,
                 )
             )
     _refuse_duplicates(document, file, specs)

@@ -9,13 +9,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-
-class Section(BaseModel):
-    """Base of everything that is read from YAML."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+from harness.config.facts import BoardFacts, ChannelAccuracySection, ObserverSection, Plane, PlaneModelSection, Section
 
 
 def _pattern(text: str) -> str:
@@ -56,7 +52,7 @@ class ModelSection(Section):
     """One model: a reference, and what its dynamic axes and inputs are."""
 
     model: Text
-    axes: dict[str, Count] = {}
+    axes: dict[str, Count] = Field(default_factory=dict)
     inputs: Text | None = None
 
 
@@ -108,7 +104,7 @@ class CampaignFile(Section):
     protocol: Annotated[ProtocolSection, BeforeValidator(_protocol_section)] = ProtocolSection()
     repetitions: Annotated[int, Field(ge=1, le=10000)] = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    tags: dict[str, Text] = {}
+    tags: dict[str, Text] = Field(default_factory=dict)
 
 
 class AccuracySection(Section):
@@ -126,10 +122,12 @@ class MeterEntry(Section):
     name: Name
     meter: Text
     rails: Annotated[dict[str, Text], Field(min_length=1)]
-    plane: Literal["wall", "dc_input", "rail", "package"]
-    total: Annotated[tuple[Text, ...], Field(min_length=1)]
-    options: dict[str, OptionValue] = {}
+    plane: Plane
+    total: Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(_listed)]
+    options: dict[str, OptionValue] = Field(default_factory=dict)
     accuracy: AccuracySection | None = None
+    calibration: Text | None = None
+    observer: ObserverSection | None = None
 
 
 class BenchFile(Section):
@@ -139,6 +137,7 @@ class BenchFile(Section):
     meters: Annotated[tuple[MeterEntry, ...], Field(min_length=1)]
     description: Text | None = None
     marker_pin: Text | None = None
+    plane_models: tuple[PlaneModelSection, ...] = ()
 
 
 class BoardFile(Section):
@@ -151,18 +150,20 @@ class BoardFile(Section):
     governor: Text | None = None
     cpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
     marker_pin: Text | None = None
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
     directory: Text | None = None
     memory_limit_mib: Annotated[int, Field(ge=16)] | None = None
     cool_to_c: Annotated[float, Field(gt=0, lt=120)] | None = None
     cool_max_s: PositiveSeconds = 600.0
+    like: Text | None = None
+    facts: BoardFacts | None = None
 
 
 class ChannelFacts(Section):
     """A channel of a kind of meter: where it may tap, and its accuracy if the driver does not state it."""
 
-    planes: Annotated[tuple[Literal["wall", "dc_input", "rail", "package"], ...], Field(min_length=1)]
-    accuracy: AccuracySection | None = None
+    planes: Annotated[tuple[Plane, ...], Field(min_length=1)]
+    accuracy: Annotated[tuple[ChannelAccuracySection, ...], BeforeValidator(_listed)] = ()
 
 
 class MeterFile(Section):
@@ -171,4 +172,4 @@ class MeterFile(Section):
     driver: Text
     channels: Annotated[dict[str, ChannelFacts], Field(min_length=1)]
     description: Text | None = None
-    options: dict[str, OptionValue] = {}
+    options: dict[str, OptionValue] = Field(default_factory=dict)

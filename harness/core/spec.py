@@ -13,6 +13,17 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from harness.core.bench_facts import (
+    Calibration,
+    ChannelAccuracy,
+    IdleRange,
+    Observer,
+    PlaneModel,
+    calibration_from_json,
+    idle_range_from_json,
+    plane_model_from_json,
+)
+
 LATER = MappingProxyType({"later": True})
 """Metadata of a field that was added after run directories were first written."""
 
@@ -107,7 +118,9 @@ class MeterBinding:
 
     `rails`: (channel, rail) pairs; `plane`: where it taps ("dc_input", "wall", "rail", "package");
     `total_rails`: the rails whose sum is the board, declared, never guessed; `options` are for the driver.
-    `accuracy_rel`, `accuracy_offset_w`: override of the driver's accuracy, from a calibration.
+    `accuracy_rel`, `accuracy_offset_w`: the bench's limits of error for this very unit, over all others; `accuracy`:
+    limits by channel and range, over the driver's own; `calibration`: what corrects its readings in the analysis;
+    `observer`: what sampling it costs the board.
     """
 
     name: str
@@ -118,6 +131,9 @@ class MeterBinding:
     options: tuple[tuple[str, str | int | float], ...] = ()
     accuracy_rel: float | None = None
     accuracy_offset_w: float | None = None
+    accuracy: tuple[ChannelAccuracy, ...] = field(default=(), metadata=LATER)
+    calibration: Calibration | None = field(default=None, metadata=LATER)
+    observer: Observer | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -126,7 +142,8 @@ class BoardSpec:
 
     `address`: for `ssh` anything ssh(1) takes (`host`, `user@host`, `user@host:port`, an alias of ~/.ssh/config).
     `directory`: where the harness keeps its files there; `environment`: of the agents; `memory_limit_mib`: of an
-    agent; `cool_to_c`: no run begins while a zone is hotter, for at most `cool_max_s`.
+    agent; `cool_to_c`: no run begins while a zone is hotter, for at most `cool_max_s`; `idle`: what such boards are
+    known to draw at rest.
     """
 
     name: str
@@ -141,11 +158,15 @@ class BoardSpec:
     memory_limit_mib: int | None = field(default=None, metadata=LATER)
     cool_to_c: float | None = field(default=None, metadata=LATER)
     cool_max_s: float = field(default=600.0, metadata=LATER)
+    idle: tuple[IdleRange, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One planned measurement. The first meter is the primary one: its total is the run's result."""
+    """One planned measurement. The first meter is the primary one: its total is the run's result.
+
+    `plane_models`: how what one meter sees follows from what another one sees.
+    """
 
     campaign: str
     bench: str
@@ -158,11 +179,13 @@ class RunSpec:
     seed: int
     simulated: bool
     tags: tuple[tuple[str, str], ...] = field(default=())
+    plane_models: tuple[PlaneModel, ...] = field(default=(), metadata=LATER)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Fields that came later are left out at their default: an older run keeps its identity."""
         return {
-            **dataclasses.asdict(self),
+            **_without_later_defaults(self),
+            "meters": [_without_later_defaults(meter) for meter in self.meters],
             "board": _without_later_defaults(self.board),
             "protocol": _without_later_defaults(self.protocol),
         }
@@ -189,13 +212,11 @@ class RunSpec:
         board = dict(data["board"], cpus=tuple(data["board"]["cpus"]))
         if "environment" in board:
             board["environment"] = pairs(board["environment"])
-        meters = tuple(
-            MeterBinding(
-                **dict(m, rails=pairs(m["rails"]), total_rails=tuple(m["total_rails"]), options=pairs(m["options"]))
-            )
-            for m in data["meters"]
-        )
-        rest = {k: v for k, v in data.items() if k not in ("model", "runtime", "board", "meters", "protocol", "tags")}
+        if "idle" in board:
+            board["idle"] = tuple(idle_range_from_json(row) for row in board["idle"])
+        meters = tuple(_meter_from_json(m) for m in data["meters"])
+        models = tuple(plane_model_from_json(m) for m in data.get("plane_models", ()))
+        rest = {k: v for k, v in data.items() if k not in _PARTS}
         return cls(
             model=ModelSpec(**model),
             runtime=RuntimeSpec(**runtime),
@@ -203,5 +224,25 @@ class RunSpec:
             meters=meters,
             protocol=ProtocolSpec(**data["protocol"]),
             tags=pairs(data["tags"]),
+            plane_models=models,
             **rest,
         )
+
+
+_PARTS = ("model", "runtime", "board", "meters", "protocol", "tags", "plane_models")
+
+
+def _meter_from_json(data: dict[str, Any]) -> MeterBinding:
+    told = dict(
+        data,
+        rails=tuple((c, r) for c, r in data["rails"]),
+        total_rails=tuple(data["total_rails"]),
+        options=tuple((k, v) for k, v in data["options"]),
+    )
+    if "accuracy" in told:
+        told["accuracy"] = tuple(ChannelAccuracy(**row) for row in told["accuracy"])
+    if told.get("calibration") is not None:
+        told["calibration"] = calibration_from_json(told["calibration"])
+    if told.get("observer") is not None:
+        told["observer"] = Observer(**told["observer"])
+    return MeterBinding(**told)

@@ -12,6 +12,7 @@ from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.profiles import MARKER_BITS, PROFILES
 from harness.core.errors import SpecError
+from harness.core.bench_facts import ChannelAccuracy
 from harness.core.spec import MeterBinding, RunSpec
 
 
@@ -26,7 +27,8 @@ def test_a_campaign_resolves(lab: Any, base_campaign: str) -> None:
     assert spec.meters == (
         MeterBinding(
             "monsoon", "monsoon", (("main", "main"),), "dc_input", ("main",),
-            (("cal_ms", 1250), ("voltage_v", 4.0)), 0.01, 0.001,
+            (("cal_ms", 1250), ("voltage_v", 4.0)),
+            accuracy=(ChannelAccuracy("main", None, 0.01, 0.001, source="a book"),),
         ),
     )  # fmt: skip
     assert spec.protocol == PROFILES["quick"]
@@ -118,11 +120,14 @@ def test_accuracy_of_the_bench_wins_and_is_part_of_the_identity(lab: Any, base_f
     assert after.run_id != before.run_id
 
 
-def test_several_channels_carry_the_widest_accuracy(lab: Any, base_files: dict[str, str]) -> None:
+def test_each_channel_carries_its_own_accuracy(lab: Any, base_files: dict[str, str]) -> None:
     text = base_files["benches/lab.yaml"].replace("{main: main}", "{main: main, aux: second}")
     lab.file("benches/lab.yaml", text.replace("dc_input", "rail"))
     (spec,) = lab.resolve("bench: lab\nmodels: [zoo:a]\n")
-    assert (spec.meters[0].accuracy_rel, spec.meters[0].accuracy_offset_w) == (0.02, 0.001)
+    assert [(a.channel, a.code, a.gain_rel, a.offset_w) for a in spec.meters[0].accuracy] == [
+        ("main", None, 0.01, 0.001), ("aux", None, 0.02, 0.0)
+    ]  # fmt: skip
+    assert spec.meters[0].accuracy_rel is None
 
 
 def test_lookup_order(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
