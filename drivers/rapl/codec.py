@@ -1,12 +1,14 @@
-"""What the names and numbers of a powercap tree mean; pure, so that every kernel's tree can be a test vector.
+"""What the names and numbers of energy counters mean; pure, so that every kernel's tree can be a test vector.
 
 Sources: Linux Documentation/power/powercap/powercap.rst and ABI/testing/sysfs-class-powercap (zones and
-attributes), drivers/powercap/intel_rapl_common.c (units, truncation, wrap).
+attributes), drivers/powercap/intel_rapl_common.c (units, truncation, wrap), arch/x86/events/rapl.c (perf events); the
+kernel's Documentation/hwmon/amd_energy.rst (AMD's registers).
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +16,10 @@ import numpy as np
 
 from harness.core.clock import Int64Array
 
-CONTROL_TYPES = ("intel-rapl", "intel-rapl-mmio")
+CONTROL_TYPES = ("intel-rapl", "intel-rapl-tpmi", "intel-rapl-mmio")
 """Interfaces to the same counters, in order of preference (AMD is an intel-rapl too): one is read, never both."""
 
-_ZONE_ID = re.compile(r"(?P<control>intel-rapl|intel-rapl-mmio)(?P<index>(?::\d+)+)")
+_ZONE_ID = re.compile(r"(?P<control>intel-rapl(?:-tpmi|-mmio)?)(?P<index>(?::\w+)+)")
 
 RAW_COUNTS = 1 << 32  # the hardware counters have 32 bits
 THOUSANDTHS = 1000  # the kernel keeps its energy unit in thousandths of a microjoule
@@ -41,7 +43,11 @@ def preferred_control_type(entries: Iterable[str]) -> str | None:
 def zone_ids(entries: Iterable[str], control_type: str) -> list[str]:
     """Zones of a control type among the entries of /sys/class/powercap, parents before children."""
     matches = [match for match in map(_ZONE_ID.fullmatch, entries) if match and match["control"] == control_type]
-    return [match.string for match in sorted(matches, key=lambda m: [int(i) for i in m["index"][1:].split(":")])]
+    return [match.string for match in sorted(matches, key=lambda m: [_rank(i) for i in m["index"][1:].split(":")])]
+
+
+def _rank(index: str) -> tuple[int, str]:
+    return (int(index), "") if index.isdigit() else (RAW_COUNTS, index)
 
 
 def channels(names: Mapping[str, str]) -> list[Zone]:
@@ -66,14 +72,17 @@ def channels(names: Mapping[str, str]) -> list[Zone]:
 def contained_in(channel: str, others: Iterable[str]) -> str | None:
     """The other channel that already counts this one's energy: adding both would count it twice.
 
-    `core` and `uncore` lie inside their package; `dram` is shown below its package but lies outside it;
-    everything lies inside `psys`, the platform rail.
+    Cores and `uncore` lie inside their package; `dram` is shown below its package but lies outside it; everything lies
+    inside `psys`, the platform rail. Whether a second package's `psys-1` repeats it, nobody says: they are never added.
     """
     names = set(others) - {channel}
     parent, _, leaf = channel.rpartition("/")
-    if leaf in ("core", "uncore") and parent in names:
+    if leaf.partition("-")[0] in ("core", "uncore") and parent in names:
         return parent
-    return "psys" if "psys" in names else None
+    if "psys" in names:
+        return "psys"
+    platforms = sorted(name for name in names if name.startswith("psys-"))
+    return platforms[0] if platforms and not channel.startswith("psys") else None
 
 
 def unit_thousandths(max_energy_range_uj: int) -> int | None:
@@ -125,3 +134,35 @@ def unwrapped_uj(counter_uj: Sequence[int] | Int64Array, modulus: int) -> Int64A
     values = np.asarray(counter_uj, np.int64)
     steps = np.diff(values, prepend=values[:1]) % modulus
     return np.asarray(np.cumsum(steps), np.int64)
+
+
+# --- registers and events -----------------------------------------------------------------------------
+
+REGISTER_BYTES, EVENT_BYTES = 8, 24
+EVENT_MODULUS = (1 << 63) - 1  # an event never wraps: the kernel adds up in 64 bits
+_REGISTER, _EVENT = struct.Struct("<Q"), struct.Struct("<QQQ")
+
+
+def parse_register(data: bytes) -> int:
+    """A register's 8 bytes -> its 32-bit counter: the bits above it may hold anything. ValueError if cut short."""
+    if len(data) != REGISTER_BYTES:
+        raise ValueError(f"the register gave {len(data)} bytes, not {REGISTER_BYTES}")
+    return int(_REGISTER.unpack(data)[0]) % RAW_COUNTS
+
+
+def parse_event(data: bytes) -> int:
+    """What an event's read gives (count, time enabled, time running) -> its count.
+
+    ValueError if it is cut short (the event is in error), or was not counted all the time: then energy is missing.
+    """
+    if len(data) != EVENT_BYTES:
+        raise ValueError(f"the event gave {len(data)} bytes, not {EVENT_BYTES}")
+    count, enabled, running = _EVENT.unpack(data)
+    if running != enabled:
+        raise ValueError(f"the event was counted {running} of {enabled} ns")
+    return int(count)
+
+
+def energy_status_unit_j(units: int) -> float:
+    """Joules a count by the register of units (Intel 0x606, AMD 0xC0010299): 2^-ESU, ESU in bits 12:8."""
+    return float(2.0 ** -(units >> 8 & 0x1F))

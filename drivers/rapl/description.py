@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from drivers.rapl import codec
+from drivers.rapl.counters import J_PER_UJ, Counter, Found
 from drivers.rapl.options import RaplOptions
-from drivers.rapl.readings import UPDATE_NS, column_name
-from drivers.rapl.zones import Counter
+from drivers.rapl.readings import UPDATE_NS
 from harness.core.errors import SpecError
 from harness.core.trace import Accuracy, ChannelSpec, ColumnSpec, MeterInfo, Reading, ReadingKind
 from harness.io.sysfs import Sysfs
@@ -25,10 +25,10 @@ ASSUMED_SOURCE = (
 def check_poll(counters: Sequence[Counter], options: RaplOptions) -> None:
     """SpecError if a counter could wrap unseen between two reads."""
     for counter in counters:
-        longest_s = codec.wrap_s(counter.range_uj, options.max_power_w) / READS_PER_WRAP
+        longest_s = counter.modulus * counter.scale_j / options.max_power_w / READS_PER_WRAP
         if options.poll_s > longest_s:
             raise SpecError(
-                f"rapl option poll_s is {options.poll_s:g} s, but {counter.zone.channel} can wrap in "
+                f"rapl option poll_s is {options.poll_s:g} s, but {counter.channel} can wrap in "
                 f"{longest_s * READS_PER_WRAP:.3g} s at {options.max_power_w:g} W, "
                 f"so it must be read every {longest_s:.3g} s",
                 hint=f"set poll_s to {longest_s:.3g} or less (the default is 0.02)",
@@ -36,30 +36,30 @@ def check_poll(counters: Sequence[Counter], options: RaplOptions) -> None:
 
 
 def describe(
-    sysfs: Sysfs,
-    counters: Sequence[Counter],
-    left_out: Mapping[str, str],
+    found: Found,
     options: RaplOptions,
     *,
     clock: str,
     simulated: bool,
 ) -> MeterInfo:
-    """The meter that `counters` are, stamped on `clock`; `left_out`: channel -> why it is not among them."""
-    names = [counter.zone.channel for counter in counters]
-    details = {"update_ns": str(UPDATE_NS)}
+    """The meter that the found counters are, stamped on `clock`."""
+    counters = found.counters
+    names = [counter.channel for counter in counters]
+    details = {"update_ns": str(UPDATE_NS), "interface": found.interface}
+    details |= {f"passed_over:{interface}": why for interface, why in found.passed_over.items()}
     for counter in counters:
-        details[f"zone:{counter.zone.channel}"] = counter.zone.zone_id
-        details[f"unit_uj:{counter.zone.channel}"] = f"{codec.unit_uj(counter.range_uj):g}"
-        if whole := codec.contained_in(counter.zone.channel, names):
-            details[f"part_of:{counter.zone.channel}"] = whole
-    details |= {f"left_out:{channel}": why for channel, why in left_out.items()}
+        details[f"zone:{counter.channel}"] = counter.where
+        details[f"unit_uj:{counter.channel}"] = f"{counter.unit_j / J_PER_UJ:g}"
+        if whole := codec.contained_in(counter.channel, names):
+            details[f"part_of:{counter.channel}"] = whole
+    details |= {f"left_out:{channel}": why for channel, why in found.left_out.items()}
     return MeterInfo(
         driver="rapl",
-        model=_cpu_model(sysfs),
-        serial=counters[0].zone.zone_id.split(":")[0],
-        firmware=_line(sysfs, "proc/sys/kernel/osrelease"),
+        model=_cpu_model(found.sysfs),
+        serial=counters[0].where.split(":")[0] if found.interface == "powercap" else found.interface,
+        firmware=_line(found.sysfs, "proc/sys/kernel/osrelease"),
         clock=clock,
-        columns=tuple(ColumnSpec(column_name(name), "J") for name in names),
+        columns=tuple(ColumnSpec(counter.column, "J") for counter in counters),
         channels=tuple(_channel(counter, options) for counter in counters),
         simulated=simulated,
         details=details,
@@ -67,12 +67,11 @@ def describe(
 
 
 def _channel(counter: Counter, options: RaplOptions) -> ChannelSpec:
-    kind = counter.zone.name.partition("-")[0]
-    gain_rel = ASSUMED_GAIN_REL.get(kind, max(ASSUMED_GAIN_REL.values()))
+    gain_rel = ASSUMED_GAIN_REL.get(counter.kind, max(ASSUMED_GAIN_REL.values()))
     return ChannelSpec(
-        name=counter.zone.channel,
+        name=counter.channel,
         quantity="energy_j",
-        columns=(column_name(counter.zone.channel),),
+        columns=(counter.column,),
         reading=Reading(ReadingKind.COUNTER, period_ns=options.poll_ns, window_ns=options.poll_ns),
         accuracy=Accuracy(gain_rel, ASSUMED_OFFSET_W, source=ASSUMED_SOURCE),
         modulus_raw=counter.modulus,

@@ -1,28 +1,29 @@
 """RAPL of a board that is not this machine: the agent's sampler reads the counters there, this decodes them here.
 
 What a channel is called, what is refused, and what becomes a gap are the same as for the meter that polls: both
-look through the tree with `zones` and judge with `readings`. Only the stamps are of the board's clock.
+look through the machine with `interfaces` and judge with `readings`. Only the stamps are of the board's clock.
 """
 
 from __future__ import annotations
 
 import errno
 import glob
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from drivers.rapl import codec
+from drivers.rapl.counters import Counter, Event, Found, Register, ZoneFile
 from drivers.rapl.description import check_poll, describe
+from drivers.rapl.interfaces import find
 from drivers.rapl.options import RaplOptions
 from drivers.rapl.readings import GONE, PASS_TRIES, SLOW_PASS_NS, Readings
-from drivers.rapl.zones import POWERCAP, Counter, open_counters
 from harness.core.errors import DeviceError
 from harness.core.ports import BoardFiles, MeterRequest, RawSamples, SamplerPlan
 from harness.core.trace import Block, MeterInfo
 from harness.io.snapshot import Snapshot
 from harness.io.sysfs import Sysfs
 
-ZONE_FILES = ("name", "max_energy_range_uj", "energy_uj")
-MACHINE_FILES = ("proc/cpuinfo", "proc/sys/kernel/osrelease")
 COUNT_NAMES = {"late_passes": "late_polls"}  # as the polling meter calls it
 
 
@@ -31,8 +32,50 @@ def open_on_board(request: MeterRequest) -> OnBoardRapl:
     return OnBoardRapl(request)
 
 
+class BoardMachine:
+    """Machine behind a board's files: each look and each probe is one question."""
+
+    def __init__(self, root: Path, files: BoardFiles) -> None:
+        self.root, self._files = root, files
+
+    def look(self, patterns: Sequence[str]) -> Sysfs:
+        prefix = glob.escape(str(self.root).rstrip("/"))
+        return Sysfs(self.root, files=Snapshot(self._files, [f"{prefix}/{pattern}" for pattern in patterns]))
+
+    def probe(self, targets: Sequence[Register | Event]) -> list[bytes | int]:
+        questions = [_question(target) for target in targets]
+        answers = self._files.read(questions)
+        return [_answer(answers.get(question, b"")) for question in questions]
+
+
+def _question(target: Register | Event) -> str:
+    if isinstance(target, Register):
+        return f"agent:at {target.number} {codec.REGISTER_BYTES} {target.path}"
+    return f"agent:event {target.pmu_type} {target.config} {target.cpu}"
+
+
+def _answer(said: bytes) -> bytes | int:
+    try:
+        answer = json.loads(said)
+        return answer if isinstance(answer, int) else bytes.fromhex(answer)
+    except (ValueError, TypeError):
+        return errno.ENOSYS  # an agent that does not know the question
+
+
+def plan_for(counters: Sequence[Counter], options: RaplOptions) -> SamplerPlan:
+    """What the sampler reads for counters of one interface, in their order."""
+    targets = [counter.target for counter in counters]
+    return SamplerPlan(
+        files=tuple(t.path for t in targets if isinstance(t, ZoneFile)),
+        registers=tuple((t.path, t.number, codec.REGISTER_BYTES) for t in targets if isinstance(t, Register)),
+        events=tuple((t.pmu_type, t.config, t.cpu) for t in targets if isinstance(t, Event)),
+        period_s=options.poll_s,
+        edge_s=options.edge_s,
+    )
+
+
 class OnBoardRapl:
-    """OnBoardMeter over the powercap tree under `request.sysfs_root` of the board.
+    """OnBoardMeter over the RAPL counters below `request.sysfs_root` of the board.
 
     A pass longer than the counters' own period says too little about when it was: it is left out, but never more
     than two in a row. A pass with a failed read is part of a gap, as in `Readings`.
@@ -41,27 +84,26 @@ class OnBoardRapl:
     def __init__(self, request: MeterRequest) -> None:
         self._request = request
         self._options = RaplOptions.from_request(request.options)
-        self._counters: list[Counter] = []
+        self._found: Found | None = None
+        self._machine: BoardMachine | None = None
         self._readings: Readings | None = None
         self._slow = 0  # slow passes in a row that were left out
         self._end_ns = 0
 
     def prepare(self, files: BoardFiles, *, clock: str) -> tuple[MeterInfo, SamplerPlan]:
-        """Looks through the board's tree in one question. Raises DeviceError or SpecError as Rapl.open does."""
-        root = self._request.sysfs_root
-        prefix = glob.escape(str(root).rstrip("/"))
-        patterns = [f"{prefix}/{POWERCAP}/*/{name}" for name in ZONE_FILES]
-        sysfs = Sysfs(root, files=Snapshot(files, [*patterns, *(f"{prefix}/{name}" for name in MACHINE_FILES)]))
-        self._counters, left_out = open_counters(sysfs, {channel for channel, _ in self._request.rails})
-        check_poll(self._counters, self._options)
+        """Looks through the board's files, one question an interface. DeviceError or SpecError as Rapl.open."""
+        self._machine = BoardMachine(self._request.sysfs_root, files)
+        wanted = {channel for channel, _ in self._request.rails}
+        self._found = found = find(self._machine, self._options.interface, wanted)
+        check_poll(found.counters, self._options)
         self._readings = None
-        info = describe(sysfs, self._counters, left_out, self._options, clock=clock, simulated=self._request.simulated)
-        paths = tuple(counter.attribute.path for counter in self._counters)
-        return info, SamplerPlan(files=paths, period_s=self._options.poll_s)
+        info = describe(found, self._options, clock=clock, simulated=self._request.simulated)
+        return info, plan_for(found.counters, self._options)
 
     def decode(self, samples: RawSamples) -> Block | None:
         """Passes in order -> rows, gaps and counts; None while there is no row."""
-        readings = self._started(samples)
+        counters = self._prepared().counters
+        readings = self._started(counters, samples)
         if readings is None:
             return None
         for name, count in samples.counts.items():
@@ -69,7 +111,7 @@ class OnBoardRapl:
         middle_ns = samples.begin_ns + (samples.end_ns - samples.begin_ns) // 2
         slow = (samples.end_ns - samples.begin_ns) > SLOW_PASS_NS
         for t_ns, is_slow, entries in zip(middle_ns.tolist(), slow.tolist(), samples.data, strict=True):
-            self._pass(readings, t_ns, entries, slow=is_slow)
+            self._pass(readings, counters, t_ns, entries, slow=is_slow)
         if len(samples.end_ns):
             self._end_ns = int(samples.end_ns[-1])
         return readings.take()
@@ -78,24 +120,29 @@ class OnBoardRapl:
         """What waited for a row that never came; an open gap ends with the last pass."""
         return self._readings.finish(self._end_ns) if self._readings is not None else None
 
-    def _started(self, samples: RawSamples) -> Readings | None:
-        if not self._counters:
+    def _prepared(self) -> Found:
+        if self._found is None:
             raise DeviceError(f"rapl meter {self._request.name!r} is not prepared", hint="call prepare() first")
+        return self._found
+
+    def _started(self, counters: Sequence[Counter], samples: RawSamples) -> Readings | None:
         if self._readings is None and len(samples.begin_ns):
             begin_ns = int(samples.begin_ns[0])
-            self._readings = Readings(self._counters, max_power_w=self._options.max_power_w, begin_ns=begin_ns)
+            self._readings = Readings(counters, max_power_w=self._options.max_power_w, begin_ns=begin_ns)
         return self._readings
 
-    def _pass(self, readings: Readings, t_ns: int, entries: Sequence[bytes | int], *, slow: bool) -> None:
+    def _pass(
+        self, readings: Readings, counters: Sequence[Counter], t_ns: int, entries: Sequence[bytes | int], *, slow: bool
+    ) -> None:
         values = []
-        for counter, entry in zip(self._counters, entries, strict=True):
-            name = counter.zone.channel
+        for counter, entry in zip(counters, entries, strict=True):
+            name = counter.channel
             if isinstance(entry, int):
                 why = f"{name}: {errno.errorcode.get(entry, str(entry))}"
                 readings.lose(why, gone=name if entry in GONE else "")
                 return
             try:
-                values.append(codec.parse_energy_uj(entry))
+                values.append(counter.decode(entry))
             except ValueError as error:
                 readings.lose(f"{name}: {error}")
                 return

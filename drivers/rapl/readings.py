@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from drivers.rapl import codec
-from drivers.rapl.zones import Counter
+from drivers.rapl.counters import Counter
 from harness.core.clock import Int64Array
 from harness.core.trace import Block, CalibrationPiece, Gap
 from harness.core.waiting import NS_PER_S
 
-J_PER_UJ = 1e-6
 UPDATE_NS = 1_000_000
 """The hardware renews its counters about every millisecond (AMD: 1 ms; Intel: about 1 ms, with jitter)."""
 
@@ -29,11 +27,6 @@ LOST_COUNT = "reset: "
 GONE = (errno.ENODEV, errno.ENOENT, errno.EBADF)
 
 
-def column_name(channel: str) -> str:
-    """Raw column (uJ, int64) of a channel."""
-    return f"{channel}:energy_uj"
-
-
 class Readings:
     """Passes over `counters` in order of time, good and failed ones, turned into blocks.
 
@@ -41,15 +34,16 @@ class Readings:
     """
 
     def __init__(self, counters: Sequence[Counter], *, max_power_w: float, begin_ns: int) -> None:
+        self._counters = tuple(counters)
         self._moduli = [counter.modulus for counter in counters]
-        self._names = [counter.zone.channel for counter in counters]
+        self._names = [counter.channel for counter in counters]
         self._unchanged = [f"unchanged:{name}" for name in self._names]
         # More than a zone can have gained in one nanosecond, and what granularity and update time add to that.
-        self._uj_per_ns = max_power_w * 1e6 / NS_PER_S
-        self._slack_uj = [2 * codec.unit_uj(c.range_uj) + 2 * UPDATE_NS * self._uj_per_ns for c in counters]
-        self._longest_ns = min(self._moduli) / self._uj_per_ns
+        self._most_w = max_power_w
+        self._slack_j = [2 * c.unit_j + 2 * UPDATE_NS / NS_PER_S * max_power_w for c in counters]
+        self._longest_ns = min(c.modulus * c.scale_j for c in counters) / max_power_w * NS_PER_S
         self._edge_ns = begin_ns  # the last reading, or the start
-        self._last_uj: list[int] | None = None
+        self._last: list[int] | None = None
         self._lost = 0  # failed passes since the last reading, and why the first of them failed
         self._lost_reason = ""
         self._gone = ""  # a channel whose device went away meanwhile
@@ -58,30 +52,30 @@ class Readings:
 
     def _clear(self) -> None:
         self._t_ns: list[int] = []
-        self._rows_uj: list[list[int]] = []
+        self._rows: list[list[int]] = []
         self._gaps: list[Gap] = []
         self._counts: dict[str, int] = {}
 
     def count(self, name: str, more: int = 1) -> None:
         self._counts[name] = self._counts.get(name, 0) + more
 
-    def add(self, t_ns: int, values_uj: list[int]) -> None:
+    def add(self, t_ns: int, values: list[int]) -> None:
         """A pass in which every counter answered, stamped `t_ns`: a row, unless a value is beyond its range."""
-        for name, value, modulus in zip(self._names, values_uj, self._moduli, strict=True):
+        for counter, value, modulus in zip(self._counters, values, self._moduli, strict=True):
             if value >= modulus:
-                self.lose(f"{name}: reads {value} uJ, beyond its range")
+                self.lose(f"{counter.channel}: reads {value} {counter.symbol}, beyond its range")
                 return
-        if self._last_uj is None:
+        if self._last is None:
             if self._lost:
                 self._gap(t_ns, self._lost, self._lost_reason)
         elif t_ns <= self._edge_ns:
             return  # asked twice at one time: nothing new
         else:
-            self._judge(t_ns, values_uj, self._last_uj)
+            self._judge(t_ns, values, self._last)
         self._lost, self._gone = 0, ""
-        self._edge_ns, self._last_uj = t_ns, values_uj
+        self._edge_ns, self._last = t_ns, values
         self._t_ns.append(t_ns)
-        self._rows_uj.append(values_uj)
+        self._rows.append(values)
 
     def lose(self, why: str, *, gone: str = "") -> None:
         """A pass that failed, and why; `gone`: the channel whose device went away."""
@@ -114,15 +108,18 @@ class Readings:
 
     def _untrusted(self, elapsed_ns: int, values: list[int], last: list[int]) -> str:
         """Why the difference to the last reading is not the energy used since, or an empty text."""
-        most_uj = elapsed_ns * self._uj_per_ns
+        most_j = elapsed_ns / NS_PER_S * self._most_w
         jump = ""
-        for k, name in enumerate(self._names):
-            gained_uj = (values[k] - last[k]) % self._moduli[k]
-            if gained_uj == 0:
+        for k, counter in enumerate(self._counters):
+            gained = (values[k] - last[k]) % self._moduli[k]
+            if gained == 0:
                 self.count(self._unchanged[k])
-            elif gained_uj > most_uj + self._slack_uj[k]:
+            elif gained * counter.scale_j > most_j + self._slack_j[k]:
+                name = counter.channel
                 self.count(f"jumps:{name}")
-                jump = jump or f"{name} went from {last[k]} to {values[k]} uJ, more than can have been drawn"
+                jump = jump or (
+                    f"{name} went from {last[k]} to {values[k]} {counter.symbol}, more than can have been drawn"
+                )
         if self._gone:
             return f"{self._gone} was gone and may have started anew"
         if elapsed_ns >= self._longest_ns:
@@ -146,8 +143,8 @@ class Readings:
         return block
 
     def _columns(self) -> Mapping[str, Int64Array]:
-        table = np.array(self._rows_uj, np.int64).reshape(len(self._rows_uj), len(self._names))
-        return {column_name(name): np.ascontiguousarray(table[:, k]) for k, name in enumerate(self._names)}
+        table = np.array(self._rows, np.int64).reshape(len(self._rows), len(self._names))
+        return {counter.column: np.ascontiguousarray(table[:, k]) for k, counter in enumerate(self._counters)}
 
     def _calibration(self) -> tuple[CalibrationPiece, ...]:
-        return tuple(CalibrationPiece(0, column_name(name), 0, J_PER_UJ, 0.0) for name in self._names)
+        return tuple(CalibrationPiece(0, counter.column, 0, counter.scale_j, 0.0) for counter in self._counters)

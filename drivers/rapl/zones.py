@@ -1,30 +1,22 @@
-"""Looks through a powercap tree and opens the counters a bench asked for; all refusals happen here."""
+"""Looks through a powercap tree for the counters a bench asked for; all refusals happen here."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from drivers.rapl import access, codec
+from drivers.rapl.counters import J_PER_UJ, Counter, Found, Machine, ZoneFile
 from harness.core.errors import DeviceError
-from harness.io.sysfs import Attribute, Sysfs, reason
+from harness.io.sysfs import Sysfs, reason
 
 POWERCAP = "sys/class/powercap"
+PATTERNS = (
+    *(f"{POWERCAP}/*/{name}" for name in ("name", "max_energy_range_uj", "energy_uj")),
+    "proc/cpuinfo",
+    "proc/sys/kernel/osrelease",
+)
 DENIED = (errno.EACCES, errno.EPERM)
-
-
-@dataclass(frozen=True)
-class Counter:
-    """An opened zone: where its energy is read, and where it wraps."""
-
-    zone: codec.Zone
-    attribute: Attribute
-    range_uj: int
-
-    @property
-    def modulus(self) -> int:
-        return codec.modulus_uj(self.range_uj)
 
 
 def discover(sysfs: Sysfs) -> list[codec.Zone]:
@@ -52,37 +44,30 @@ def discover(sysfs: Sysfs) -> list[codec.Zone]:
         ) from error
 
 
-def open_counters(sysfs: Sysfs, wanted: Collection[str]) -> tuple[list[Counter], Mapping[str, str]]:
-    """Opens the channels in `wanted` (all that count if empty) -> counters, and channel -> why it was left out.
+def find(machine: Machine, wanted: Collection[str]) -> Found:
+    """The channels in `wanted` (all that count if empty), and channel -> why it was left out.
 
     A domain that lacks its files is normal when nobody asked for it and an error when somebody did.
     Missing privilege is always an error: a partial reading must not pass for the machine's.
     """
+    sysfs = machine.look(PATTERNS)
     zones = discover(sysfs)
     if missing := sorted(set(wanted) - {zone.channel for zone in zones}):
-        raise DeviceError(
-            f"this machine has no RAPL channel {missing[0]!r}; it has {[zone.channel for zone in zones]}",
-            hint="correct `rails` of this meter in the bench file",
-        )
+        raise access.missing(missing[0], [zone.channel for zone in zones], "powercap")
     counters: list[Counter] = []
     left_out: dict[str, str] = {}
-    try:
-        for zone in zones:
-            if wanted and zone.channel not in wanted:
-                continue
-            try:
-                counters.append(_open(sysfs, zone))
-            except _Absent as absent:
-                if wanted:
-                    raise absent.error from absent
-                left_out[zone.channel] = absent.error.message
-        if not counters:
-            raise access.no_counter(sysfs.path(POWERCAP))
-    except BaseException:
-        for counter in counters:
-            counter.attribute.close()
-        raise
-    return counters, left_out
+    for zone in zones:
+        if wanted and zone.channel not in wanted:
+            continue
+        try:
+            counters.append(_counter(sysfs, zone))
+        except _Absent as absent:
+            if wanted:
+                raise absent.error from absent
+            left_out[zone.channel] = absent.error.message
+    if not counters:
+        raise access.no_counter(sysfs.path(POWERCAP))
+    return Found("powercap", tuple(counters), left_out, sysfs)
 
 
 class _Absent(Exception):
@@ -93,25 +78,20 @@ class _Absent(Exception):
         self.error = error
 
 
-def _open(sysfs: Sysfs, zone: codec.Zone) -> Counter:
+def _counter(sysfs: Sysfs, zone: codec.Zone) -> Counter:
     folder = f"{POWERCAP}/{zone.zone_id}"
     range_uj = _range_uj(sysfs, f"{folder}/max_energy_range_uj")
-    path = f"{folder}/energy_uj"
+    path = sysfs.path(f"{folder}/energy_uj")
     try:
-        attribute = sysfs.attribute(path)
+        codec.parse_energy_uj(sysfs.text(f"{folder}/energy_uj").encode())
     except OSError as error:
         if error.errno in DENIED:
-            raise access.not_permitted(sysfs.path(path)) from error
-        raise _Absent(access.unreadable(sysfs.path(path), reason(error))) from error
-    try:
-        codec.parse_energy_uj(attribute.read())
-    except (OSError, ValueError) as error:
-        attribute.close()
-        if isinstance(error, OSError) and error.errno in DENIED:
-            raise access.not_permitted(sysfs.path(path)) from error
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        raise _Absent(access.unreadable(sysfs.path(path), why)) from error
-    return Counter(zone, attribute, range_uj)
+            raise access.not_permitted(path) from error
+        raise _Absent(access.unreadable(path, reason(error))) from error
+    except ValueError as error:
+        raise _Absent(access.unreadable(path, str(error))) from error
+    modulus, unit_j = codec.modulus_uj(range_uj), codec.unit_uj(range_uj) * J_PER_UJ
+    return Counter(zone.channel, zone.zone_id, ZoneFile(str(path)), J_PER_UJ, modulus, unit_j)
 
 
 def _range_uj(sysfs: Sysfs, path: str) -> int:

@@ -27,12 +27,15 @@ def live_channel(binding: MeterBinding, info: MeterInfo) -> str:
 def check_total(binding: MeterBinding, info: MeterInfo) -> None:
     """SpecError if the declared total holds a channel and a part of it: that energy would count twice.
 
-    Drivers say so in `MeterInfo.details` as `part_of:<channel>`.
+    Drivers say so in `MeterInfo.details` as `part_of:<channel>`; a part of a part is a part.
     """
     summed = {channel for channel, rail in binding.rails if rail in binding.total_rails}
     for channel in sorted(summed):
-        whole = info.details.get(f"part_of:{channel}")
-        if whole in summed:
+        whole, seen = info.details.get(f"part_of:{channel}"), {channel}
+        while whole is not None and whole not in summed and whole not in seen:
+            seen.add(whole)
+            whole = info.details.get(f"part_of:{whole}")
+        if whole in summed - {channel}:
             raise SpecError(
                 f"the total of meter {binding.name!r} holds {whole!r} and {channel!r}, which is a part of it",
                 hint=f"leave the rail of {channel!r} out of `total` in the bench file; it is still recorded",

@@ -184,3 +184,11 @@ def test_a_total_that_counts_a_part_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="a part of it"):
         check_total(replace(spec.meters[0], rails=rails, total_rails=("cpu", "core")), info)
     check_total(replace(spec.meters[0], rails=rails, total_rails=("cpu",)), info)
+
+
+def test_a_part_of_a_part_is_a_part(tmp_path: Path) -> None:
+    details = {"part_of:package-0/core": "package-0", "part_of:package-0": "psys"}
+    info = MeterInfo("rapl", "m", "1", "0", "host", (), (), details=details)
+    rails = (("psys", "all"), ("package-0", "cpu"), ("package-0/core", "core"))
+    with pytest.raises(SpecError, match="'psys' and 'package-0/core'"):
+        check_total(replace(short_spec().meters[0], rails=rails, total_rails=("all", "core")), info)

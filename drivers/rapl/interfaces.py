@@ -1,0 +1,42 @@
+"""Which of the kernel's interfaces to the same counters is read: exactly one, so that nothing is counted twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+
+from drivers.rapl import access, msr, perf, zones
+from drivers.rapl.counters import Found, Machine
+from harness.core.errors import DeviceError
+
+FINDERS: dict[str, Callable[[Machine, Collection[str]], Found]] = {
+    "powercap": zones.find,
+    "perf": perf.find,
+    "msr": msr.find,
+}
+AUTO = "auto"
+
+
+def find(machine: Machine, interface: str, wanted: Collection[str]) -> Found:
+    """The counters of `interface`; `auto`: of the first one that has the channels and lets itself be read.
+
+    Raises DeviceError: that of the interface that came closest (there, but refused), with the others' in the hint.
+    """
+    if interface != AUTO:
+        return FINDERS[interface](machine, wanted)
+    refused: dict[str, DeviceError] = {}
+    for name, finder in FINDERS.items():
+        try:
+            found = finder(machine, wanted)
+        except DeviceError as error:
+            refused[name] = error
+            continue
+        return dataclasses.replace(found, passed_over={other: error.message for other, error in refused.items()})
+    closest = next((name for name, error in refused.items() if not isinstance(error, access.NotThere)), "powercap")
+    raise _with_the_others(refused, closest)
+
+
+def _with_the_others(refused: dict[str, DeviceError], closest: str) -> DeviceError:
+    error = refused.pop(closest)
+    others = "; ".join(f"{name}: {other.message}" for name, other in refused.items())
+    return type(error)(error.message, hint=f"{error.hint} (also tried: {others})")
