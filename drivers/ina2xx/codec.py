@@ -16,6 +16,14 @@ def parse_integer(text: bytes) -> int:
     return int(match[1])
 
 
+def parse_reading(entry: bytes) -> int:
+    """What one read of a file that moves gave. The kernel ends every attribute with a newline: a text without one was
+    cut off, and half a number is a smaller number. Raises ValueError."""
+    if not entry.endswith(b"\n"):
+        raise ValueError(f"reads {entry[:40]!r}, which is cut off")
+    return parse_integer(entry)
+
+
 def parse_number(text: bytes) -> float:
     """An integer or a plain decimal fraction. Raises ValueError for anything else."""
     if _INTEGER.fullmatch(text) or _FRACTION.fullmatch(text):

@@ -65,7 +65,7 @@ class Readings:
                 why = f"{rail.channel}: {EIO_NAMES.get(entry, str(entry))} ({file})"
                 break
             try:
-                values.append(codec.parse_integer(entry) & item.mask)
+                values.append(codec.parse_reading(entry) & item.mask)
             except ValueError as error:
                 why = f"{rail.channel}: {file} {error}"
                 break
