@@ -2,7 +2,8 @@
 
 A meter that clips reports a plausible power that is too small. No declared limit is needed to see it: the
 top code of a column holds many times more readings than any code just below, while an honest distribution
-thins out towards its largest value. A constant reading (nothing just below) is not judged here.
+thins out towards its largest value. A constant reading (nothing just below) is not judged here: a driver that knows
+where its converter ends says how many readings stood there (the count `saturated_samples`).
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ MIN_PILE = 30  # readings at the top code
 BELOW = 0.005  # of the largest code: the stretch of codes the pile is compared with ...
 MIN_BELOW = 10  # readings in that stretch, at least
 STEEP = 8  # the top code holds this many times more than the fullest of them
+SAID = "saturated_samples"  # a driver's count of readings at its converter's end
 MIN_CODES = 400  # distinct codes a column must span, else it is too coarse to tell
 
 
 def clipped_share(trace: Trace, channels: Sequence[str], windows: Sequence[tuple[int, int]]) -> float:
     """Share (0..1) of the readings in `windows` (ns, meter's clock) that lie at the top code of a clipped column.
+
+    What the driver counted is not dated: all of it is taken to lie in the windows.
 
     An energy counter has no largest power to be cut at: its codes are a running sum, and the top one only the last.
     """
@@ -33,7 +37,8 @@ def clipped_share(trace: Trace, channels: Sequence[str], windows: Sequence[tuple
     specs = [trace.info.channel(channel) for channel in channels]
     names = {name for spec in specs if spec.reading.kind is not ReadingKind.COUNTER for name in spec.columns}
     shares = [_of_column(trace, name, rows) / max(total, 1) for name in sorted(names)]
-    return max(shares, default=0.0)
+    said = min(trace.counts.get(SAID, 0) / max(total, 1), 1.0)
+    return max([*shares, said])
 
 
 def _of_column(trace: Trace, name: str, rows: Sequence[tuple[int, int]]) -> int:

@@ -23,6 +23,8 @@ from harness.core.errors import DeviceError
 from harness.core.trace import CalibrationPiece
 
 RING = 5
+STRAY = 256  # counts: a calibration sample this far from the middle of its ring is damage on the way ...
+STRAYS_THAT_COUNT = 3  # ... unless so many in a row agree
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,45 @@ class RangeScales:
     zero: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict(FACTORY_ZERO))
 
 
-@dataclass
-class _Ring:
-    zero: deque[int] = field(default_factory=lambda: deque(maxlen=RING))
-    reference: deque[int] = field(default_factory=lambda: deque(maxlen=RING))
+class _Codes:
+    """The last RING codes of one kind; one that strays far from them is put aside until others say the same."""
+
+    def __init__(self) -> None:
+        self.kept: deque[int] = deque(maxlen=RING)
+        self._strays: list[int] = []
+
+    def add(self, code: int) -> bool:
+        """Whether the code was believed."""
+        if len(self.kept) < RING or abs(code - sorted(self.kept)[RING // 2]) <= STRAY:
+            self._strays.clear()
+            self.kept.append(code)
+            return True
+        self._strays = [stray for stray in self._strays if abs(stray - code) <= STRAY]
+        self._strays.append(code)
+        if len(self._strays) < STRAYS_THAT_COUNT:
+            return False
+        self.kept.clear()
+        self.kept.extend([*self._strays, *[code] * (RING - len(self._strays))])
+        self._strays.clear()
+        return True
 
     @property
     def full(self) -> bool:
-        return len(self.zero) == RING and len(self.reference) == RING
+        return len(self.kept) == RING
+
+    @property
+    def mean(self) -> float:
+        return sum(self.kept) / RING
+
+
+@dataclass
+class _Ring:
+    zero: _Codes = field(default_factory=_Codes)
+    reference: _Codes = field(default_factory=_Codes)
+
+    @property
+    def full(self) -> bool:
+        return self.zero.full and self.reference.full
 
 
 class Calibration:
@@ -50,9 +83,11 @@ class Calibration:
         self._channels = tuple(channels)
         self._scales = scales
         self._rings = {(name, code): _Ring() for name in channels for code in (FINE, COARSE)}
+        self.strays = 0  # calibration codes that were not believed
 
     def add(self, kind: SampleType, codes: Mapping[str, Sequence[int]]) -> set[str]:
-        """One calibration sample: channel -> (fine, coarse) codes. A code of 0 is no reading and is ignored.
+        """One calibration sample: channel -> (fine, coarse) codes. A code of 0 is no reading and is ignored, one far
+        from those before it is not believed.
 
         Returns the channels whose calibration this changed, among those that are complete.
         """
@@ -60,9 +95,12 @@ class Calibration:
         for name in self._channels:
             for code in (FINE, COARSE):
                 ring = self._rings[name, code]
-                if codes[name][code]:
-                    (ring.zero if kind == SampleType.ZERO_CAL else ring.reference).append(codes[name][code])
+                if not codes[name][code]:
+                    continue
+                if (ring.zero if kind == SampleType.ZERO_CAL else ring.reference).add(codes[name][code]):
                     changed.add(name)
+                else:
+                    self.strays += 1
         return {name for name in changed if self.complete(name)}
 
     def missing(self) -> tuple[str, ...]:
@@ -82,8 +120,8 @@ class Calibration:
 
     def _piece(self, channel: str, code: int, first_row: int) -> CalibrationPiece:
         ring = self._rings[channel, code]
-        offset = self._scales.zero[channel][code] + sum(ring.zero) / RING
-        span = sum(ring.reference) / RING - offset
+        offset = self._scales.zero[channel][code] + ring.zero.mean
+        span = ring.reference.mean - offset
         scale = self._scales.scale[channel][code]
         if span <= 0 or scale <= 0:
             raise DeviceError(

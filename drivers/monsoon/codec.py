@@ -5,6 +5,9 @@ samples, invalid samples and the samples it says it dropped. Reading i ends at (
 calibration or invalid sample leaves a hole of one period in `t_ns` (no Gap object: there are thousands);
 lost samples are a Gap.
 
+Damage. A packet that is the one before it, byte for byte, is left out; so is a count of dropped samples by which a
+sample would have been taken after its packet arrived (given arrivals and the start of sampling).
+
 Loss. `droppedCount` rises by what the unit dropped; a jump of the 4-bit sequence means packets lost
 between unit and host, whose samples can only be estimated (1 to 3 each; here as many as in the packets
 around), so that Gap says lost = -1. What a unit drops is placed before the packet that first shows it. After a loss
@@ -45,17 +48,23 @@ from harness.core.trace import Block, CalibrationPiece, Gap, IntColumn
 BoolArray = npt.NDArray[np.bool_]
 Observations = npt.NDArray[np.void]  # of dtype MEASUREMENT
 FULL_SCALE = 65_535
+AHEAD_NS = 50_000_000  # by which a unit's start may lie before the host's stamp of it, generously
+RATE_LIMIT = 1e-3  # by which a unit's clock may be fast, generously
 _MEASUREMENT, _ZERO_CAL, _INVALID, _REF_CAL = (int(kind) for kind in SampleType)  # plain: faster against arrays
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """`block` without anchors; for each packet (K,) the end of its newest slot, and whether it was well formed."""
+    """`block` without anchors; for each packet (K,) the end of its newest slot, and whether it was well formed.
+
+    `repeats`: how often one packet came again without another between, at most; over batches.
+    """
 
     block: Block
     packet_end_ns: Int64Array
     well_formed: BoolArray
     overcurrent: bool
+    repeats: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,37 +80,74 @@ class _Packets:
     before_slot: Int64Array  # end of the packet before
     first_slot: Int64Array
     end_slot: Int64Array
+    impossible: int  # counts of dropped samples that were not believed
+
+
+class _Present:
+    """How many slots a unit can have filled when a packet arrives: those since its start, and what its clock gains."""
+
+    def __init__(self, first_slot: int, start_ns: int) -> None:
+        self._lead_ns, self._at_ns = first_slot * PERIOD_NS - start_ns, start_ns
+
+    def check(self, dropped: Int64Array, without: Int64Array, arrival_ns: Int64Array) -> int:
+        """Set to 0 the entries of `dropped` (K,) by which a packet would come from the future; how many these were.
+
+        `without`: ends of the packets (K,) in slots if nothing was dropped in this batch.
+        """
+        believed = impossible = 0
+        for k in np.flatnonzero(dropped):
+            gained_ns = AHEAD_NS + RATE_LIMIT * (int(arrival_ns[k]) - self._at_ns)
+            lead_ns = int(without[k] + believed + dropped[k]) * PERIOD_NS - int(arrival_ns[k])
+            if lead_ns > self._lead_ns + gained_ns:
+                dropped[k] = 0
+                impossible += 1
+            believed += int(dropped[k])
+        if len(dropped):
+            lead_ns = int(without[-1] + believed) * PERIOD_NS - int(arrival_ns[-1])
+            if lead_ns > self._lead_ns:
+                self._lead_ns, self._at_ns = lead_ns, int(arrival_ns[-1])
+        return impossible
 
 
 class PacketDecoder:
     """State that passes from batch to batch: slot count, counters, calibration rings.
 
     `channels`: names of `CHANNELS`; `aux_signed`: read the aux words as s16 (manual) instead of u16 (code);
-    `first_slot`: where this start of sampling lies on the meter's clock.
+    `first_slot`: where this start of sampling lies on the meter's clock; `start_ns`: when that was on the host's.
     """
 
     def __init__(
-        self, channels: Sequence[str], scales: RangeScales, *, aux_signed: bool = False, first_slot: int = 0
-    ) -> None:
+        self, channels: Sequence[str], scales: RangeScales, *, aux_signed: bool = False, first_slot: int = 0,
+        start_ns: int | None = None,
+    ) -> None:  # fmt: skip
         self.channels = tuple(channels)
         self.calibration = Calibration(self.channels, scales)
         self.slots = first_slot
         self._aux_signed = aux_signed
         self._before: tuple[int, int, int] | None = None  # counter, sequence, obs of the packet before
+        self._last: npt.NDArray[np.uint8] | None = None  # that packet, well formed or not
+        self._repeats = self._run = 0  # how often one came again: the longest run of the batch, and the last one
+        self._present = None if start_ns is None else _Present(first_slot, start_ns)
         self._unplaced = 0  # observations still to be withdrawn
         self._fresh: set[str] = set()  # channels whose calibration changed since their last row
         self._told = False  # the constant voltage pieces have been handed on
 
-    def decode(self, slots: npt.NDArray[np.uint8], lengths: npt.ArrayLike) -> Decoded:
-        """(K, 64) uint8 and lengths (K,) -> what they hold, whatever the bytes are.
+    def decode(
+        self, slots: npt.NDArray[np.uint8], lengths: npt.ArrayLike, arrival_ns: Int64Array | None = None
+    ) -> Decoded:
+        """(K, 64) uint8, lengths (K,) and host arrivals (K,), if known -> what they hold, whatever the bytes are.
 
         Raises DeviceError only for calibration samples that cannot be used.
         """
         complete = (np.asarray(lengths, np.int64) - HEADER_BYTES) // OBS_BYTES
         said = slots[:, 3]
-        well_formed = (complete >= 0) & (said >= 1) & (said <= MAX_OBS)
+        repeated = self._repeated(slots)
+        damaged = (complete < 0) | (said < 1) | (said > MAX_OBS)
+        well_formed = ~damaged & ~repeated
         kept = slots[well_formed]
-        packets = self._place(kept, complete[well_formed])
+        arrived = arrival_ns[well_formed] if arrival_ns is not None else None
+        strays = self.calibration.strays
+        packets = self._place(kept, complete[well_formed], arrived)
         present = np.arange(MAX_OBS) < packets.usable[:, None]
         slot = (packets.first_slot[:, None] + np.arange(MAX_OBS))[present]
         body = kept[:, HEADER_BYTES : HEADER_BYTES + MAX_OBS * OBS_BYTES].reshape(-1, MAX_OBS, OBS_BYTES)[present]
@@ -115,7 +161,10 @@ class PacketDecoder:
         columns, saturated = self._columns(obs[row])
         calibration, uncalibrated = self._calibrate(obs, kind, row, rows)
         counts = {
-            "malformed_packets": np.count_nonzero(~well_formed),
+            "malformed_packets": np.count_nonzero(damaged & ~repeated),
+            "repeated_packets": np.count_nonzero(repeated),
+            "impossible_drop_counts": packets.impossible,
+            "stray_calibration_codes": self.calibration.strays - strays,
             "short_packets": np.count_nonzero(packets.usable < packets.obs),
             "missing_packets": packets.missing.sum(),
             "missing_samples_estimated": packets.estimate.sum(),
@@ -137,9 +186,27 @@ class PacketDecoder:
         )
         end_ns = np.zeros(len(slots), np.int64)
         end_ns[well_formed] = packets.end_slot * PERIOD_NS
-        return Decoded(block, end_ns, well_formed, bool(np.any(packets.flags & OVERCURRENT_BIT)))
+        over = bool(np.any(packets.flags & OVERCURRENT_BIT))
+        return Decoded(block, end_ns, well_formed, over, self._repeats)
 
-    def _place(self, kept: npt.NDArray[np.uint8], complete: Int64Array) -> _Packets:
+    def _repeated(self, slots: npt.NDArray[np.uint8]) -> BoolArray:
+        """Packets (K,) that are the one before them once more: a converter's noise never repeats itself."""
+        repeated = np.zeros(len(slots), np.bool_)
+        if not len(slots):
+            return repeated
+        before = np.roll(slots, 1, axis=0)
+        if self._last is not None:
+            before[0] = self._last
+        used = np.arange(slots.shape[1]) < HEADER_BYTES + OBS_BYTES * np.clip(slots[:, 3:4], 1, MAX_OBS)
+        repeated[:] = ((slots == before) | ~used).all(axis=1)
+        repeated[0] &= self._last is not None
+        self._last = slots[-1].copy()
+        edges = np.r_[-1 - self._run, np.flatnonzero(~repeated), len(slots)]
+        runs = np.diff(edges) - 1
+        self._repeats, self._run = int(runs.max()), int(runs[-1])
+        return repeated
+
+    def _place(self, kept: npt.NDArray[np.uint8], complete: Int64Array, arrival_ns: Int64Array | None) -> _Packets:
         """Read the headers and number the slots."""
         head = np.ascontiguousarray(kept[:, :HEADER_BYTES]).view(HEADER)[:, 0]
         flags, obs = head["flags"].astype(np.int64), head["obs"].astype(np.int64)
@@ -150,12 +217,17 @@ class PacketDecoder:
         dropped = counter - _shifted(counter, counter_before) & 0xFFFF
         missing = sequence - _shifted(sequence, sequence_before) - 1 & SEQUENCE_MASK
         estimate = missing * (obs + _shifted(obs, obs_before)) // 2
+        impossible = 0
+        if self._present is not None and arrival_ns is not None:
+            impossible = self._present.check(dropped, self.slots + np.cumsum(estimate + obs), arrival_ns)
         end = self.slots + np.cumsum(dropped + estimate + obs)
         before = _shifted(end, self.slots)
         if len(kept):
             self._before = (int(counter[-1]), int(sequence[-1]), int(obs[-1]))
             self.slots = int(end[-1])
-        return _Packets(flags, obs, np.minimum(obs, complete), dropped, missing, estimate, before, end - obs, end)
+        return _Packets(
+            flags, obs, np.minimum(obs, complete), dropped, missing, estimate, before, end - obs, end, impossible
+        )
 
     def _withdraw(self, packets: _Packets, total: int) -> BoolArray:
         """Observations (M,) that may be older than the loss shown by their packet."""

@@ -31,6 +31,7 @@ from harness.core.waiting import RealClock, WaitClock
 
 READ_MS = 20  # longest wait in one bulk read
 DRAIN_LIMIT = 100_000  # packets; a unit that sends more after a stop does not obey
+REPEATS_LIMIT = 100  # packets; 40 ms of samples
 STEP_LIMIT = 65_536  # packets in one block
 SILENT_NS = 1_000_000_000  # a sampling unit sends about every 0.4 ms
 CALIBRATED_WITHIN_NS = 10_000_000_000
@@ -64,9 +65,11 @@ class Monsoon:
         self._start_ns = self._heard_ns = 0
         self.recovered = False
 
-    def _new_decoder(self, *, first_slot: int) -> PacketDecoder:
+    def _new_decoder(self, *, first_slot: int, start_ns: int | None = None) -> PacketDecoder:
         options = self._options
-        return PacketDecoder(options.channels, self._scales, aux_signed=options.aux_signed, first_slot=first_slot)
+        return PacketDecoder(
+            options.channels, self._scales, aux_signed=options.aux_signed, first_slot=first_slot, start_ns=start_ns
+        )
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -101,7 +104,8 @@ class Monsoon:
         if self._first_start_ns is None:
             self._first_start_ns = self._start_ns
         since_first = (self._start_ns - self._first_start_ns) // PERIOD_NS
-        self._decoder = self._new_decoder(first_slot=max(self._decoder.slots, since_first))
+        first_slot = max(self._decoder.slots, since_first)
+        self._decoder = self._new_decoder(first_slot=first_slot, start_ns=self._start_ns)
         self._sampling, self._calibrated, self._pending = True, False, None
 
     def step(self, until_ns: int) -> Block | None:
@@ -257,7 +261,7 @@ class Monsoon:
             return None
         slots = np.frombuffer(self._raw, np.uint8, count * PACKET_BYTES).reshape(count, PACKET_BYTES)
         with self._errors_pending():
-            decoded = self._decoder.decode(slots, lengths)
+            decoded = self._decoder.decode(slots, lengths, arrivals)
             good = decoded.well_formed
             anchors = self._anchors.pick(decoded.packet_end_ns[good], arrivals[good])
             if last:
@@ -265,6 +269,7 @@ class Monsoon:
             block = replace(decoded.block, anchors=anchors)
             with self._errors_pending():
                 self._require_supplying(overcurrent=decoded.overcurrent)
+                _require_news(decoded.repeats)
                 self._require_calibrated()
             return block if len(block) or block.counts or block.gaps or len(anchors) else None
         return None
@@ -288,6 +293,15 @@ class Monsoon:
                 f"calibration incomplete after {waited_ns * 1e-9:.0f} s: too few samples for {', '.join(missing)}",
                 hint="power-cycle the meter; a channel that stays without needs service",
             )
+
+
+def _require_news(repeats: int) -> None:
+    """What samples go missing behind a packet that is handed on again and again is unknown."""
+    if repeats >= REPEATS_LIMIT:
+        raise TransientError(
+            f"the same packet came {repeats + 1} times in a row: somebody hands on old data instead of the Monsoon's",
+            hint="plug the meter into a port of its own, without a hub, and run again",
+        )
 
 
 def _guard_dac(link: HvpmLink) -> None:

@@ -26,7 +26,7 @@ Answers = Callable[[SamplerPlan, int], tuple[bytes | int, ...] | None]
 
 
 def read_files(plan: SamplerPlan, now_ns: int) -> tuple[bytes | int, ...]:
-    """One pass over the files and registers of a plan, as they are on this disk: bytes, or the errno of a failed read."""
+    """One pass over the files and registers of a plan, as they are on disk: bytes, or the errno of a failed read."""
     places = [(path, 0, PAGE) for path in plan.files] + list(plan.registers)
     return tuple(_read(path, offset, size) for path, offset, size in places)
 

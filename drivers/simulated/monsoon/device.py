@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -61,13 +61,19 @@ _ANSWERED_WHILE_SAMPLING = (Opcode.FIRMWARE, Opcode.STATUS)
 
 @dataclass
 class HvpmFaults:
-    """What goes wrong. Slots count from the start of sampling; rates are per packet."""
+    """What goes wrong. Slots count from the start of sampling; rates are per packet.
+
+    `dropped_before`: where the count of dropped samples stands when the unit is plugged in; `eeprom`: words by opcode
+    that say something else than the converters do.
+    """
 
     disconnect_at_slot: int | None = None
     silent_at_slot: int | None = None  # samples no more, without a word
     lost_packet_rate: float = 0.0  # between unit and host: the sequence jumps
     short_packet_rate: float = 0.0
     access_denied: bool = False
+    dropped_before: int = 0
+    eeprom: Mapping[int, int] = field(default_factory=dict)
 
 
 class HvpmDevice:
@@ -94,13 +100,13 @@ class HvpmDevice:
         self._queue_obs = round(host_queue_s * SLOTS_PER_S)
         self._converter = Converter(self.unit, seed=seed, feeds=feeds)
         self._rng = np.random.default_rng([seed, 0xB0B])
-        self._registers = self.unit.eeprom()
+        self._registers = {**self.unit.eeprom(), **self.faults.eeprom}
         self._limit_a = limit_raw_to_amps(self.unit.run_limit_raw)
         self.output_v = self.unit.output_v
         self.tripped = False
         self._attached = False
         self._slot = self._end_slot = self._cal_ms = 0
-        self._counter = self._sequence = 0
+        self._counter, self._sequence = self.faults.dropped_before, 0
         self._fifo = np.empty((0, OBS_BYTES), np.uint8)
         self._fifo_flags = np.empty(0, np.uint8)
         self._ready: deque[bytes] = deque()
