@@ -22,9 +22,10 @@ class Character:
     """What one channel's readings showed. None: it could not be told.
 
     `rate_hz`: readings a second; `changes_hz`: how often a reading differed from the one before; `repeated_share`: of
-    readings equal to the one before; `update_s`: median time from one change to the next; `step_w` / `step_j`: smallest
-    difference of two readings that differ (resolution); `noise_w`: standard deviation between neighbours / sqrt 2
-    (what the load did in between is in it); `clock_ppm`: the meter's clock against the host's, with `u_clock_ppm`.
+    readings equal to the one before; `update_s`: median time from one change to the next; `step_w`: what the smallest
+    difference of two raw values that differ is worth, at the mean of the other columns (the coarsest column counts);
+    `noise_w`: standard deviation between neighbours / sqrt 2, from their median (what the load did in between is in
+    it); `clock_ppm`: how much slower the meter's clock runs than the host's, with `u_clock_ppm`.
     """
 
     channel: str
@@ -36,7 +37,6 @@ class Character:
     repeated_share: float | None = None
     update_s: float | None = None
     step_w: float | None = None
-    step_j: float | None = None
     noise_w: float | None = None
     mean_w: float | None = None
     least_w: float | None = None
@@ -55,7 +55,7 @@ def characterise(trace: Trace, channel: str) -> Character:
     moved = _changes(trace, spec)
     changed_ns = t[1:][moved]
     spacing = np.diff(changed_ns)
-    power, step_w, step_j, noise_w = _levels(trace, spec)
+    power, step_w, noise_w = _levels(trace, spec)
     clock_ppm, u_ppm = _clock(trace)
     known = power[np.isfinite(power)]
     return Character(
@@ -67,7 +67,6 @@ def characterise(trace: Trace, channel: str) -> Character:
         repeated_share=1.0 - float(np.mean(moved)),
         update_s=float(np.median(spacing)) * 1e-9 if len(spacing) >= LEAST_ROWS else None,
         step_w=step_w,
-        step_j=step_j,
         noise_w=noise_w,
         mean_w=float(known.mean()) if len(known) else None,
         least_w=float(known.min()) if len(known) else None,
@@ -86,21 +85,31 @@ def _changes(trace: Trace, spec: ChannelSpec) -> np.ndarray[tuple[int], np.dtype
     return moved
 
 
-def _levels(trace: Trace, spec: ChannelSpec) -> tuple[FloatArray, float | None, float | None, float | None]:
-    """Power of the readings (W), smallest step in W and J, noise in W."""
+def _levels(trace: Trace, spec: ChannelSpec) -> tuple[FloatArray, float | None, float | None]:
+    """Power of the readings (W), resolution and noise in W; a counter's power is that between two movements."""
     if spec.quantity == "energy_j":
         steps = counter_steps(trace, spec)
         width = np.diff(steps.t_ns) * 1e-9
-        used = steps.energy_j[steps.plausible & (steps.energy_j > 0)]
-        power = np.where(steps.plausible & (width > 0), steps.energy_j / np.maximum(width, 1e-12), np.nan)
-        return power, None, float(used.min()) if len(used) else None, None
+        return np.where(steps.plausible & (width > 0), steps.energy_j / np.maximum(width, 1e-12), np.nan), None, None
     power = trace.power_w(spec.name)
-    distinct = np.unique(power[np.isfinite(power)])
-    step = float(np.diff(distinct).min()) if len(distinct) > 1 else None
     steps_w = np.diff(power)
     steps_w = steps_w[np.isfinite(steps_w)]
     noise = 1.4826 * float(np.median(np.abs(steps_w))) / np.sqrt(2) if len(steps_w) else None
-    return power, step, None, noise
+    return power, _resolution_w(trace, spec), noise
+
+
+def _resolution_w(trace: Trace, spec: ChannelSpec) -> float | None:
+    """Worth of the smallest raw step of each column at the mean of the others; the largest over the columns."""
+    mean = {name: float(np.nanmean(trace.values(name))) for name in spec.columns}
+    worth: list[float] = []
+    for name in spec.columns:
+        scales = [abs(piece.scale) for piece in trace.calibration if piece.column == name]
+        distinct = np.unique(np.asarray(trace.columns[name]).astype(np.int64))
+        if not scales or len(distinct) < 2:
+            continue
+        others = np.prod([abs(value) for other, value in mean.items() if other != name])
+        worth.append(float(np.diff(distinct).min()) * min(scales) * float(others))
+    return max(worth, default=None)
 
 
 def _clock(trace: Trace) -> tuple[float | None, float | None]:

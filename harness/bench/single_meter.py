@@ -58,7 +58,9 @@ class HostMeter:
         self.device.start()
         end_ns = self._clock.now_ns() + round(seconds * NS_PER_S)
         while (now_ns := self._clock.now_ns()) < end_ns:
-            block = self.device.step(min(end_ns, now_ns + round(STEP_S * NS_PER_S)))
+            until_ns = min(end_ns, now_ns + round(STEP_S * NS_PER_S))
+            block = self.device.step(until_ns)
+            self._clock.sleep_until(until_ns)  # in virtual time a step does not wait
             if block is not None:
                 yield block
         rest = self.device.stop()

@@ -46,7 +46,7 @@ def read_meter(meter: Chosen, *, seconds: float, as_json: bool) -> None:
     for row in rows:
         table.add_row(
             row["channel"], _watt(row["mean_w"]), _watt(row["limit_w"]), _watt(row["least_w"]), _watt(row["most_w"]),
-            str(row["readings"]), _time(row["every_s"]), "-" if row["covered"] is None else percent(row["covered"]),
+            str(row["readings"]), _time(row["every_s"]), _share(row["covered"]),
         )  # fmt: skip
     out.print(table)
     if any(row["limit_w"] is None for row in rows):
@@ -133,8 +133,7 @@ def _print_character(out: Any, row: Character, period_s: float, kind: str) -> No
     table.add_row("readings", f"{row.rows} in {row.seconds:.3g} s, {_number(row.rate_hz, 'a second')}; {row.gaps} gaps")
     repeated = "-" if row.repeated_share is None else percent(row.repeated_share)
     table.add_row("changes", f"{_number(row.changes_hz, 'a second')}, every {_time(row.update_s)}; {repeated} repeated")
-    step = _watt(row.step_w) if row.step_j is None else engineering(row.step_j, "J", digits=3)
-    table.add_row("smallest step", step)
+    table.add_row("smallest step", _watt(row.step_w))
     table.add_row("between neighbours", f"{_watt(row.noise_w)} (the load's unrest is in it)")
     table.add_row("level", f"{_watt(row.mean_w)} ({_watt(row.least_w)} to {_watt(row.most_w)})")
     if row.clock_ppm is not None:
@@ -179,6 +178,10 @@ def _headline(device: SingleMeter) -> str:
 
 def _watt(value: float | None) -> str:
     return "-" if value is None else engineering(value, "W")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.4g} %"
 
 
 def _time(value: float | None) -> str:
