@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.energy.sampling import phase_u_w
 from analysis.energy.scatter import block_mean_u
 from analysis.energy.solve import Solution
 from analysis.energy.standby import Bracket
-from analysis.readings.curve import ChannelCurve
+from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.readings.ranges import RangeShares
 from analysis.timing.lag import Lag
 from harness.core.clock import FloatArray
@@ -65,7 +66,7 @@ def budget_parts(
     gap_type = "A" if solution.gap.seen else "B"
     parts.append(BudgetPart("gap power", gap_type, gap_u, gap_u, solution.gap.dof))
     parts.append(_clock_part(solution, lag, u_rate=u_rate))
-    sampled = sampling_u_j(solution, channel, lag)
+    sampled = float(np.hypot(sampling_u_j(solution, channel, lag), phase_u_j(solution)))
     parts.append(BudgetPart("sampling", "B", sampled, sampled, INF))
     if clipped > 0:  # what was cut off is unknown: up to as much as the active power for that share of the time
         cut = clipped * abs(solution.active_w) * solution.seconds / solution.n / ROOT3
@@ -116,7 +117,7 @@ def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy
         parts.append(BudgetPart("process start", "A", dynamic.start_j, gross.start_j, dynamic.start_dof))
     noise = 0.0
     if accuracy is not None and accuracy.noise_w > 0:
-        readings = solution.seconds * 1e9 / channel.reading.period_ns
+        readings = solution.seconds * 1e9 / remembered_ns(channel.reading)
         noise = accuracy.noise_w * solution.seconds / np.sqrt(max(readings, 1.0)) / solution.n
         noise = min(float(noise), dynamic.within_j) if dynamic.within_j > 0 else float(noise)
     rest, gross_rest = (float(np.sqrt(max(s.within_j**2 - noise**2, 0.0))) for s in (dynamic, gross))
@@ -220,6 +221,12 @@ def sampling_u_j(solution: Solution, channel: ChannelCurve, lag: Lag) -> float:
         square += (spread * lost_s) ** 2 / len(gaps)
         missing_s += lost_s
     return float(np.sqrt(square)) / solution.n if missing_s > 0 else 0.0
+
+
+def phase_u_j(solution: Solution) -> float:
+    """Uncertainty (J per inference) of a meter that looks at a part of the time: from the phases it looked at."""
+    busy_w = solution.dynamic_j / (solution.busy_s / solution.n)
+    return phase_u_w(solution.phases, busy_w) * solution.seconds / solution.n
 
 
 def uncovered(channel: ChannelCurve, begin_ns: int, end_ns: int) -> FloatArray:

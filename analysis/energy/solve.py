@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.energy.gap import GapPower, find_gap_power
+from analysis.energy.sampling import NO_PHASES, Phases, phases_of
 from analysis.energy.standby import Standby
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
@@ -55,6 +56,7 @@ class Solution:
     gap: GapPower
     standby: Standby
     coverage: float
+    phases: Phases = NO_PHASES
 
     @property
     def seconds(self) -> float:
@@ -100,6 +102,7 @@ def solve(
         gap=gap,
         standby=standby,
         coverage=sum(s.coverage * s.window.seconds for s in starts) / all_s,
+        phases=phases_of(channel, timeline, lag, tuple(s.window for s in starts)),
     )
 
 

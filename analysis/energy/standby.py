@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.energy.scatter import block_mean_u
-from analysis.readings.curve import ChannelCurve
+from analysis.readings.curve import ChannelCurve, remembered_ns
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
 
@@ -114,7 +114,9 @@ def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | Non
     if end - begin < MIN_BRACKET_S * 1e9:
         return None
     curve = channel.curve
-    slices = int(np.clip((end - begin) // (3 * channel.reading.period_ns), 2, SLICES))
+    slices = int(
+        np.clip((end - begin) // max(3 * channel.reading.period_ns, remembered_ns(channel.reading)), 2, SLICES)
+    )
     cut = np.linspace(begin, end, slices + 1).astype(np.int64)
     power = curve.mean_power_w(cut[:-1], cut[1:])
     mean = float(curve.mean_power_w(begin, end))

@@ -58,9 +58,18 @@ def delay_of(reading: Reading) -> int:
     """How much earlier (ns) than `t_ns` the middle of a reading's kernel lies, beyond half its period."""
     if reading.kind is ReadingKind.POINT:
         return -reading.period_ns // 2
+    if reading.kind is ReadingKind.PART_TIME:
+        return -max(0, reading.period_ns - reading.window_ns) // 2
     if reading.kind in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED):
         return max(0, reading.window_ns - reading.period_ns) // 2 + reading.tau_ns
     return 0
+
+
+def remembered_ns(reading: Reading) -> int:
+    """How long (ns) the power of one reading lasts: readings nearer to each other than that say the same twice."""
+    if reading.kind in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED):
+        return max(reading.period_ns, reading.window_ns, 2 * reading.tau_ns)
+    return reading.period_ns
 
 
 def build_curve(trace: Trace, channel: str, to_board: ClockMap) -> ChannelCurve:

@@ -147,8 +147,13 @@ FLAGS: dict[str, Words] = {
         "Put the accuracy, from a calibration or the data sheet, into the bench file.",
     ),
     "part_time_sampling": Words(
-        "The meter looks at a part of the time only; the rest is taken to be alike.",
+        "The meter looks at a part of the time only; the rest is taken to be alike, as far as readings fell on all "
+        "phases of an inference.",
         "See the page of the meter.",
+    ),
+    "sampling_in_step": Words(
+        "In a process start readings fell on few phases of the inferences; the budget counts what others may have drawn.",
+        "gap: dithered, a longer measure_s, more starts, or a meter that looks all the time.",
     ),
     "outputs_not_checked": Words(
         "The board's outputs were not compared with a reference, so a wrong computation would pass unnoticed.",
@@ -240,7 +245,10 @@ BUDGET: dict[str, Words] = {
     "clock": Words(
         "how well the meter's time is tied to the board's", "longer measure_s; sharper markers; the marker pin"
     ),
-    "sampling": Words("measured time without readings", "lose fewer readings: a quieter host, a shorter cable"),
+    "sampling": Words(
+        "measured time without readings, or phases of an inference at which nobody looked",
+        "lose fewer readings: a quieter host, a shorter cable; for a meter that looks now and then, gap: dithered",
+    ),
     "clipping": Words("what may be cut off at the top of the range", "use another range or shunt"),
 }
 

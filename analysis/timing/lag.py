@@ -22,10 +22,12 @@ from harness.core.timeline import PHASE_CODE, Phase, Timeline
 MIN_LAG_NS = -1_000_000_000
 MAX_LAG_NS = 12_000_000_000
 SLOW_NS = 3_000_000_000  # without markers: changes slower than this say nothing about a lag
+BINS = 20  # of the meter, though, are always kept
 CHIPS = 8  # with markers: changes slower than this many chips (daemons, held levels, heat) are taken out
 SECOND_PEAK = 0.75  # a second peak this high, relative to the first, makes the lag ambiguous
 MIN_Z = 5.0  # height of the peak over the scatter of all other lags
 MIN_BIN_NS = 1_000_000
+BLOCKS_SLOWER = 8  # times slower changes show the brackets: 16 and 32 s
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,36 @@ def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:
     if len(grid) < 32:
         return _unknown("the meter's trace and the board's record do not overlap in time")
     power = _binned(channel.curve, grid)
-    lags, height, own = _correlate(power, busy.share(grid), bin_ns, slow_ns=_slowest(timeline, bin_ns))
+    share, slow_ns = busy.share(grid), _slowest(timeline, bin_ns)
+    lags, height, own = _correlate(power, share, bin_ns, slow_ns=slow_ns)
     best = int(np.argmax(height))
     first = float(height[best])
     second = _second_peak(height, own, best, bin_ns)
     scatter = 1.4826 * float(np.median(np.abs(height - np.median(height))))
     if not first > MIN_Z * scatter:
         return _unknown("the power does not follow the board's activity", first, second)
-    if second > SECOND_PEAK * first:
+    if second > SECOND_PEAK * first and not _settled_by_blocks(power, share, lags, best, bin_ns, slow_ns):
         return _unknown("two lags fit the power equally well", first, second)
     if best in (0, len(lags) - 1):
         return _unknown("no lag between -1 and 12 s fits the power", first, second)
     coarse = int(lags[best] + bin_ns * _vertex(height[best - 1 : best + 2]))
     return _refined(channel, timeline, coarse, bin_ns, first, second)
+
+
+def _settled_by_blocks(
+    power: FloatArray, share: FloatArray, lags: Int64Array, best: int, bin_ns: int, slow_ns: int
+) -> bool:
+    """A meter too slow for the marker's chips sees process starts, which follow each other alike: the wrong lag is off
+    by one of them. The longest stretches of rest and work, the brackets, are in one place only: with slower changes let
+    through, the same lag must win, and clearly."""
+    if slow_ns > BINS * bin_ns:
+        return False
+    for slower in (BLOCKS_SLOWER * slow_ns, 2 * BLOCKS_SLOWER * slow_ns):
+        _, height, own = _correlate(power, share, bin_ns, slow_ns=slower)
+        top = int(np.argmax(height))
+        if abs(top - best) <= 1 and _second_peak(height, own, top, bin_ns) <= SECOND_PEAK * float(height[top]):
+            return True
+    return False
 
 
 def _unknown(reason: str, first: float = 0.0, second: float = 0.0) -> Lag:
@@ -79,7 +98,7 @@ def _slowest(timeline: Timeline, bin_ns: int) -> int:
     begin, end = timeline.rows(Phase.MARKER)
     if len(begin) == 0:
         return SLOW_NS
-    return int(np.clip(CHIPS * int((end - begin).min()), 20 * bin_ns, SLOW_NS))
+    return int(np.clip(CHIPS * int((end - begin).min()), BINS * bin_ns, SLOW_NS))
 
 
 def _grid(curve: EnergyCurve, timeline: Timeline, bin_ns: int) -> Int64Array:

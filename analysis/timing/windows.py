@@ -24,7 +24,7 @@ class StartWindow:
 
     `cut_ns`: int64 (B+1,) block borders on the board's clock; `count`: float64 (B,) inferences a block;
     `gap_ns`: float64 (B,) time outside inferences a block; `n` inferences in all; `gaps_ns`: float64, every
-    pause inside the window.
+    pause inside the window; `by_time`: inferences have no stamps of their own.
     """
 
     start: int
@@ -33,6 +33,7 @@ class StartWindow:
     gap_ns: FloatArray
     gaps_ns: FloatArray
     n: int
+    by_time: bool = False
 
     @property
     def begin_ns(self) -> int:
@@ -70,7 +71,7 @@ def _by_time(timeline: Timeline, start: int, period_ns: int) -> StartWindow:
     blocks = int(np.clip((last - first) // (MIN_PERIODS * period_ns), 1, BLOCKS))
     cut = np.linspace(first, last, blocks + 1).astype(np.int64)
     cut[-1] = last
-    return StartWindow(start, cut, n * np.diff(cut) / (last - first), np.zeros(blocks), np.zeros(n), n)
+    return StartWindow(start, cut, n * np.diff(cut) / (last - first), np.zeros(blocks), np.zeros(n), n, by_time=True)
 
 
 def _window(timeline: Timeline, start: int, period_ns: int) -> StartWindow:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from analysis.energy.budget import Combined
+from analysis.energy.sampling import SPARSE, Phases
 from analysis.energy.solve import Solution
 from analysis.energy.standby import Standby
-from analysis.readings.curve import ChannelCurve
+from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.readings.ranges import RangeShares
 from analysis.timing.lag import Lag
 from analysis.timing.windows import StartWindow
@@ -34,8 +35,11 @@ STILL_ROWS = 200  # ... and this many rows are a stuck register
 CLIPPED_LIMIT = 0.01  # share of measured readings in a pile at the largest code
 COUNTER_STILL_S = 1.0
 MIN_READINGS = 10.0  # over all measured time
+OPAQUE = (ReadingKind.OVERLAPPING, ReadingKind.FILTERED)
 LONG_GUARDS = 10  # memories of the meter in a declared window that needs no lead-in
-LOCKED = 0.5  # resultant length of sampling phases above which sampling is locked to the inferences
+LOCKED = 0.5  # resultant length of sampling phases above which readings see few phases of the inferences
+LOCKED_TOGETHER = 0.8  # the same of all starts together, if there are ...
+STARTS_SHOW = 3  # ... this many at least, so that their scatter shows what starts of other phases miss
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,7 @@ class Problem:
 def problem_before_solving(
     channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...], *, by_time: bool = False
 ) -> Problem | None:
-    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow.
-
-    `by_time`: inferences have no stamps of their own, so nothing can be said about their phases.
-    """
+    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow."""
     if channel.rows and channel.uncalibrated >= channel.rows:
         return Problem(InvalidReason.NOT_CALIBRATED, "no reading is covered by a calibration")
     if channel.rows < 2 or channel.curve.covered_ns[-1] <= 0:
@@ -65,8 +66,7 @@ def problem_before_solving(
     if lag.reason:
         detail = f"{lag.reason} (correlation {lag.correlation:.2f}, second peak {lag.second:.2f})"
         return Problem(InvalidReason.CLOCKS, detail)
-    too_slow = _too_slow(channel, timeline, windows, declared=lag.declared)
-    return too_slow or (None if by_time else _locked(channel, timeline, lag, windows))
+    return _too_slow(channel, timeline, lag, windows)
 
 
 def _stuck(channel: ChannelCurve) -> str | None:
@@ -87,26 +87,27 @@ def _while_working(channel: ChannelCurve, timeline: Timeline, lag: Lag) -> bool:
     return bool(np.any((timeline.begin_ns < end) & (timeline.end_ns > begin)))
 
 
-def _too_slow(
-    channel: ChannelCurve, timeline: Timeline, windows: tuple[StartWindow, ...], *, declared: bool
-) -> Problem | None:
-    readings = sum(w.seconds for w in windows) * 1e9 / channel.reading.period_ns
+def _too_slow(channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...]) -> Problem | None:
+    reading = channel.reading
+    readings = sum(w.seconds for w in windows) * 1e9 / remembered_ns(reading)
     if readings < MIN_READINGS:
         return Problem(
             InvalidReason.BELOW_RESOLUTION,
             f"{readings:.1f} readings in the measured time, {MIN_READINGS:.0f} needed: measure longer",
         )
-    if channel.reading.kind not in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED):
+    if reading.kind not in SPARSE and reading.kind not in OPAQUE:
         return None
+    reach_ns = channel.guard_ns + (
+        0 if lag.declared else round(lag.u_ns)
+    )  # where a reading belongs is doubtful as well
     for window in windows:
-        if declared and window.seconds * 1e9 >= LONG_GUARDS * channel.guard_ns:
+        if lag.declared and (reading.kind in SPARSE or window.seconds * 1e9 >= LONG_GUARDS * channel.guard_ns):
             continue  # the memory is part of the clock's uncertainty at both edges
-        lead_in = _steady_before(timeline, window)
-        lead_out = _steady_after(timeline, window)
-        if min(lead_in, lead_out) < channel.guard_ns:
+        steady_ns = min(_steady_before(timeline, window), _steady_after(timeline, window))
+        if steady_ns < reach_ns:
             return Problem(
                 InvalidReason.BELOW_RESOLUTION,
-                f"a reading remembers {channel.guard_ns * 1e-9:.2f} s, but only {min(lead_in, lead_out) * 1e-9:.2f} s "
+                f"a reading reaches {reach_ns * 1e-9:.2f} s, but only {steady_ns * 1e-9:.2f} s "
                 "of inferences lie before or after the measured ones: lengthen lead_in_s and lead_out_s",
             )
     return None
@@ -122,30 +123,17 @@ def _steady_after(timeline: Timeline, window: StartWindow) -> int:
     return int(end.max()) - window.end_ns if len(end) else 0
 
 
-def _locked(channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...]) -> Problem | None:
-    """Points and part-time windows must fall on all phases of an inference; locked ones see one phase only."""
-    if channel.reading.kind not in (ReadingKind.POINT, ReadingKind.PART_TIME):
-        return None
-    for window in windows:
-        begin, _ = timeline.rows(Phase.MEASURED, window.start)
-        if len(begin) < 10:
-            continue
-        edge = channel.curve.edge_ns
-        a, b = np.searchsorted(
-            edge, [window.begin_ns + lag.lag_ns[window.start], window.end_ns + lag.lag_ns[window.start]]
+def problem_of_sampling(phases: Phases) -> Problem | None:
+    """Points and part-time windows must fall on all phases of an inference, in some start or other; where every start
+    was looked at in the same phase, nothing tells what the others drew. A few starts do not show by their scatter what
+    each of them missed."""
+    few = len(phases.starts) < STARTS_SHOW
+    found = phases.worst if few else phases.common
+    if found > (LOCKED if few else LOCKED_TOGETHER):
+        return Problem(
+            InvalidReason.BELOW_RESOLUTION,
+            f"sampling is locked to the inferences (phases agree to {found:.2f}): use the dithered gap protocol",
         )
-        t = edge[a:b] - lag.lag_ns[window.start]
-        if channel.reading.window_ns > 2 * np.median(np.diff(begin)):
-            continue
-        phase = np.interp(
-            (t - begin[0]).astype(np.float64), (begin - begin[0]).astype(np.float64), np.arange(len(begin))
-        )
-        length = float(np.abs(np.mean(np.exp(2j * np.pi * phase)))) if len(t) else 1.0
-        if length > LOCKED and len(t) > 10:
-            return Problem(
-                InvalidReason.BELOW_RESOLUTION,
-                f"sampling is locked to the inferences (phases agree to {length:.2f}): use the dithered gap protocol",
-            )
     return None
 
 
@@ -162,7 +150,9 @@ def problem_of_clipping(share: float) -> Problem | None:
 
 
 def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None:
-    """Coverage, standby that moved, and an interval that holds 0."""
+    """Sampling in step with the inferences, coverage, standby that moved, and an interval that holds 0."""
+    if locked := problem_of_sampling(solution.phases):
+        return locked
     if not solution.coverage >= MIN_COVERAGE:
         return Problem(
             InvalidReason.COVERAGE,
@@ -247,7 +237,8 @@ def flags_of(
         "end_stamps_doubtful": solution.gap.late_ns > 0,
         "lag_coarse_only": lag.fall is None and not lag.declared,
         "meter_accuracy_unknown": not accuracy_known,
-        "part_time_sampling": channel.reading.kind is ReadingKind.PART_TIME,
+        "part_time_sampling": channel.reading.kind in SPARSE,
+        "sampling_in_step": solution.phases.worst > LOCKED,
         "outputs_not_checked": not isinstance(documents.get("outputs_check"), Mapping),
         "readings_lost": any(
             v > 0 for k, v in counts.items() if any(word in k for word in ("lost", "drop", "missing"))

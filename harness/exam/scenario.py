@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from harness.config.schema import ProtocolSection
 from harness.config.yaml_lines import Document, load_yaml
 from harness.core.errors import SpecError
 from harness.core.spec import ProtocolSpec
-from harness.exam.virtual import DRIVERS, exam_protocol
+from harness.exam.virtual import DRIVERS, USUAL, exam_protocol
 
 
 class _Beside(BaseModel):
@@ -43,25 +44,40 @@ def scenario_protocol() -> ProtocolSpec:
     return dataclasses.replace(exam_protocol(), starts=5, measure_s=5.0)
 
 
-def load_scenario(file: Path | str | None = None, *, depth: str = "trace") -> Scenario:
+def load_scenario(
+    file: Path | str | None = None, *, depth: str = "trace", meters: Sequence[str] | None = None
+) -> Scenario:
     """A scenario file (a path or the name of a shipped world; None: `default`) laid over the default ranges.
 
+    `meters`: names that replace those of the file. SpecError for a name the depth does not have, or one named twice.
     SpecError with file and line for an unknown group, key, meter or notation, a key that stands twice, and a protocol
     that cannot be carried out.
     """
     if depth not in DRIVERS:
         raise SpecError(f"{depth!r} is not a depth of simulation", hint=f"use {' or '.join(DRIVERS)}")
     base = load_ranges()
-    everything = tuple(DRIVERS[depth])
+    usual = USUAL[depth]
     if file is None:
-        return Scenario(base, scenario_protocol(), everything, depth)
+        return Scenario(base, scenario_protocol(), _named(meters, depth) if meters else usual, depth)
     document = load_yaml(_path(file))
     if not isinstance(document.data, dict):
         raise document.error("a scenario file holds groups of keys", hint="see docs/exam.md")
     beside = validated(document, _Beside, "the scenario file")
     protocol = resolve_protocol(document, beside.protocol, base=scenario_protocol())
-    meters = everything if beside.meters is None else _meters(document, beside.meters, depth)
-    return Scenario(_ranges(document, base), protocol, meters, depth)
+    bench = usual if beside.meters is None else _meters(document, beside.meters, depth)
+    return Scenario(_ranges(document, base), protocol, _named(meters, depth) if meters else bench, depth)
+
+
+def _named(names: Sequence[str], depth: str) -> tuple[str, ...]:
+    """Meters that a command names."""
+    known = DRIVERS[depth]
+    for index, name in enumerate(names):
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise SpecError(f"no meter {name!r} on an exam's bench at depth {depth}", hint=hint)
+        if name in names[:index]:
+            raise SpecError(f"the meter {name!r} is named twice", hint="leave one out")
+    return tuple(names)
 
 
 def _path(file: Path | str) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 from drivers.simulated.powercap import PowercapTree, simulator
 from drivers.simulated.rig.counter_meter import CounterMeter
 from drivers.simulated.rig.front import CounterFront, StreamingFront
+from drivers.simulated.rig.ina219_meter import Ina219Meter
+from drivers.simulated.rig.polled_meter import PolledMeter
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.served.rapl import zone_shares
 from drivers.simulated.rig.shunt_meter import ShuntMeter, lsb_for
@@ -32,10 +34,20 @@ TREE_MOVES_NS = 1_000_000  # of the powercap tree
 HEADROOM = 1.5  # full scale of the shunt that is fitted, over the load's highest peak
 
 DRIVERS = {
-    "trace": {"supply": "trace", "shunt": "shunt", "counter": "counter"},
+    "trace": {
+        "supply": "trace",
+        "shunt": "shunt",
+        "counter": "counter",
+        "ina219-shunt": "ina219-shunt",
+        "ina219-both": "ina219-both",
+        "tegrastats": "polled",
+    },
     "wire": {"supply": "monsoon", "counter": "rapl"},
 }
-"""Depth -> meter of an exam bench -> its driver; the order is that of the bench, the first is the primary one."""
+"""Depth -> meter of an exam bench -> its driver."""
+
+USUAL = {"trace": ("supply", "shunt", "counter"), "wire": ("supply", "counter")}
+"""Depth -> the meters of a bench that nobody says otherwise of; the first is the primary one."""
 
 
 def exam_protocol() -> ProtocolSpec:
@@ -52,7 +64,9 @@ def exam_binding(depth: str, meter: str = "supply") -> MeterBinding:
     known = DRIVERS[depth]
     if meter not in known:
         raise SpecError(f"no meter {meter!r} at depth {depth}", hint=f"it has {', '.join(known)}")
-    if meter == "counter":
+    if meter == "tegrastats":
+        rails, plane, total = (("VDD_IN", "board"),), "dc_input", ("board",)
+    elif meter == "counter":
         rails, plane, total = (("package-0", "package"),), "package", ("package",)
     else:
         rails, plane, total = (("main", "board"),), "dc_input", ("board",)
@@ -138,11 +152,21 @@ def _opener(
         return lambda: CounterMeter(
             rig, binding.name, clock=clock, stamp=board.board_clock.stamp, clock_name=board.clock, share=share
         )
+    if binding.driver in ("ina219-shunt", "ina219-both"):
+        both, peak_w = binding.driver == "ina219-both", _peak_w(rig.world, spec)
+        return lambda: Ina219Meter(rig, binding.name, clock=clock, both=both, peak_w=peak_w)
+    if binding.driver == "polled":
+        return lambda: PolledMeter(
+            rig, binding.name, clock=clock, stamp=board.board_clock.stamp, clock_name=board.clock
+        )
     if binding.driver == "monsoon":
         return _monsoon_opener(binding, rig, clock)
     if binding.driver == "rapl":
         return _rapl_opener(binding, rig, clock, cleared)
-    raise SpecError(f"no meter {binding.driver!r} in virtual time", hint="use trace, shunt, counter, monsoon or rapl")
+    raise SpecError(
+        f"no meter {binding.driver!r} in virtual time",
+        hint="use " + ", ".join(sorted({d for known in DRIVERS.values() for d in known.values()})),
+    )
 
 
 def _peak_w(world: World, spec: RunSpec) -> float:
