@@ -97,14 +97,16 @@ def build(
     first_number: int = 2,
     now_ns: int = 0,
     slow: float = 1.0,
+    held: bool = False,
 ) -> FakeBoard:
     """A board with the chips of `layout`. `first_number`: N of the first hwmonN, which differs from boot to boot;
-    `slow`: how much slower than typical the chips' clocks are."""
+    `slow`: how much slower than typical the chips' clocks are; `held`: registers follow their fronts at once, since
+    whoever sets these (HeldFront) knows when a conversion has ended."""
     what = LAYOUTS[layout] if isinstance(layout, str) else layout
     board = FakeBoard(root, now_ns=now_ns)
     board.add("proc/sys/kernel", {"osrelease": what.release.encode() + b"\n"})
     for k, wired in enumerate(what.chips):
-        _wire(board, wired, first_number + k, front_of if front_of is not None else _nothing, slow)
+        _wire(board, wired, first_number + k, front_of if front_of is not None else _nothing, slow, held=held)
     return board
 
 
@@ -112,22 +114,22 @@ def _nothing(label: str) -> Front:
     return HeldFront()
 
 
-def _wire(board: FakeBoard, wired: Wired, number: int, front_of: FrontOf, slow: float) -> None:
+def _wire(board: FakeBoard, wired: Wired, number: int, front_of: FrontOf, slow: float, *, held: bool) -> None:
     model = MODELS[wired.model]
     channels = [
         Channel(ohm, front_of(label)) for ohm, label in zip(wired.shunt_ohm, wired.labels, strict=True)
     ]  # fmt: skip
-    converter = Converter(model, channels, _round_ns(wired), slow)
+    converter = Converter(model, channels, 1.0 if held else round_ns(wired), slow)
     _set_windows(wired, channels)
     device = f"sys/bus/i2c/devices/{wired.place}"
     hwmon, iio = f"{device}/hwmon/hwmon{number}", f"{device}/iio:device{number}"
     if wired.driver == "hwmon":
-        update_ms = round(_round_ns(wired) / MS) if wired.model != "ina219" else None
+        update_ms = round(round_ns(wired) / MS) if wired.model != "ina219" else None
         one = HwmonIna(converter, wired.generation, wired.kernel_uohm[0], update_ms)
         board.add(hwmon, one.files())
         board.chips[wired.place] = one
     elif wired.driver == "hwmon3221":
-        wired_ms = round(_round_ns(wired) / MS)
+        wired_ms = round(round_ns(wired) / MS)
         board.add(hwmon, Hwmon3221(converter, wired.labels, wired.kernel_uohm, wired_ms, wired.averages).files())
     elif wired.driver == "jetpack4":
         board.add(iio, JetPack4(converter, wired.labels, wired.kernel_uohm).files())
@@ -138,7 +140,8 @@ def _wire(board: FakeBoard, wired: Wired, number: int, front_of: FrontOf, slow: 
         board.add(f"{device}/of_node", {"shunt-resistor": wired.kernel_uohm[0].to_bytes(4, "big")})
 
 
-def _round_ns(wired: Wired) -> float:
+def round_ns(wired: Wired) -> float:
+    """From one update of a chip's registers to the next."""
     if wired.model == "ina219":
         return 1.064 * MS
     if wired.model == "ina3221":

@@ -34,7 +34,7 @@ Wrong = Callable[[str, int], "int | bytes | None"]
 
 @dataclass(frozen=True)
 class Play:
-    """How one recording goes: the board, what the bench file says, and what is wrong with reads (`t_ns` since BEGIN_NS).
+    """How one recording goes: the board, what the bench file says, what is wrong with reads (`t_ns` since BEGIN_NS).
 
     `spoil(board)`: changes something inside the simulated board; `held_s`, `slow_s`: (from, to, by how much), s.
     """
@@ -134,6 +134,8 @@ def trials() -> Sequence[FaultTrial]:
     undeclared = _rewired(SLOW, kernel_uohm=(10_000,))
     buggy = _rewired(SLOW, generation=BUGGY, release="4.17.2")
     small = _rewired(FAST, shunt_ohm=(0.1,), kernel_uohm=(100_000,))
+    no_bus = between(9.0, 11.0, b"0\n", file="in1_input")
+    denied = between(-99.0, 99.0, errno.EACCES, file="_input")
     lost = functools.partial(_without_calibration, begin_s=9.0, end_s=11.0)
     blink = functools.partial(_without_calibration, begin_s=9.0, end_s=9.001)
     return (
@@ -163,15 +165,15 @@ def trials() -> Sequence[FaultTrial]:
             "the kernel sets up the chip anew and sleeps 69 ms in the read",
             Play(SLOW, spoil=blink, slow_s=(9.0, 9.01, 0.069)),
         ),
-        _trial("bus-pin-off", "the bus voltage reads 0 for 2 s", Play(SLOW, wrong=between(9.0, 11.0, b"0\n", file="in1_input"))),
+        _trial("bus-pin-off", "the bus voltage reads 0 for 2 s", Play(SLOW, wrong=no_bus)),
         _trial("slow-reads", "each pass takes 45 ms for 2 s", Play(SLOW, slow_s=(9.0, 11.0, 0.045))),
         _trial("held-up", "the sampler does not run for 0.7 s", Play(held_s=(10.0, 10.01, 0.7))),
         _trial("memory-full", "nobody fetched: a stretch is lost", Play(wrong=between(8.0, 8.5, errno.ENOBUFS))),
         _trial("half-line", "a value is cut off", Play(SLOW, wrong=between(9.0, 10.0, b"4", file="power1_input"))),
         _trial("no-number", "a file is empty", Play(SLOW, wrong=between(9.0, 10.0, b"\n", file="in1_input"))),
         _trial("saturated", "0.1 ohm under an INA226: it ends at 0.8 A", Play(small)),
-        _trial("registers-stand-still", "the chip stops converting amid the work", Play(spoil=stands_still(from_s=9.0))),
+        _trial("registers-stand-still", "the chip stops converting at work", Play(spoil=stands_still(from_s=9.0))),
         _trial("slow-chip-clock", "conversions take 10 % longer: registers repeat", Play(slow_clock=1.1)),
         _trial("fast-chip-clock", "conversions take 7 % less", Play(slow_clock=0.93)),
-        _trial("no-permission", "the files may not be read", Play(wrong=between(-99.0, 99.0, errno.EACCES, file="_input"))),
+        _trial("no-permission", "the files may not be read", Play(wrong=denied)),
     )  # fmt: skip
