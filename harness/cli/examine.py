@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def examine_scenarios(
-    count: int, *, depth: str, seed: int, file: str | None, jobs: int, runs: Sequence[str], as_json: bool
-) -> None:
-    """Draw `count` worlds, measure them in virtual time and grade them; what crashed is part of the answer."""
+    count: int, *, depth: str, seed: int, file: str | None, jobs: int, runs: Sequence[str], as_json: bool,
+    meters: Sequence[str] | None = None,
+) -> None:  # fmt: skip
+    """Draw `count` worlds, measure them in virtual time and grade them; what crashed is part of the answer.
+
+    `meters`: names of the meters on their benches, the primary first; None: those of the scenario file.
+    """
     import time
 
     from harness.exam.campaign import Examined, exam_scenarios
@@ -33,7 +37,9 @@ def examine_scenarios(
         raise SpecError(f"--seed {seed} is negative", hint="give 0 or more")
     if jobs < 1:
         raise SpecError(f"--jobs {jobs} leaves nobody to work", hint="give at least 1")
-    scenario = load_scenario(file, depth=depth)
+    if meters is not None and not meters:
+        raise SpecError("--meters names none", hint="give names with commas between them, or leave it out")
+    scenario = load_scenario(file, depth=depth, meters=meters)
     begun_s = time.monotonic()
 
     def progress(done: int, total: int, newest: Examined) -> None:

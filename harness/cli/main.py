@@ -152,6 +152,9 @@ def exam(
     ] = None,
     depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the drivers).")] = "trace",
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the scenarios.")] = 1,
+    meters: Annotated[
+        str | None, typer.Option("--meters", help="Names of the meters on the benches, the primary first: a,b,c.")
+    ] = None,
     world: Annotated[
         Path | None, typer.Option("--world", help="Analyse the world that another program wrote in this folder.")
     ] = None,
@@ -167,9 +170,11 @@ def exam(
     from harness.cli.examine import examine_runs, examine_scenarios
 
     count = scenarios or worlds
-    if count or scenario_file is not None:
-        file = scenario_file
-        examine_scenarios(count, depth=depth, seed=seed, file=file, jobs=jobs, runs=runs or [], as_json=as_json)
+    if count or scenario_file is not None or meters is not None:
+        examine_scenarios(
+            count, depth=depth, seed=seed, file=scenario_file, jobs=jobs, runs=runs or [], as_json=as_json,
+            meters=None if meters is None else [name.strip() for name in meters.split(",") if name.strip()],
+        )  # fmt: skip
     else:
         examine_runs(runs or [], root=root, as_json=as_json)
 

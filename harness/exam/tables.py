@@ -9,11 +9,11 @@ from harness.exam.score import Grade, by_meter, fault_free, grade, grade_oracle,
 
 ROWS_SHOWN = 40  # with more results only the table of grades is printed; --json has all rows
 HEADER = (
-    f"{'world':<14} {'model':<12} {'meter':<9} {'mJ':>9} {'95 % interval, mJ':>20} {'realised':>9} {'expected':>9} "
+    f"{'world':<14} {'model':<12} {'meter':<12} {'mJ':>9} {'95 % interval, mJ':>20} {'realised':>9} {'expected':>9} "
     f"{'error':>8}  expected is"
 )
 _GRADES = (
-    f"{'':<23} {'results':>7} {'refused':>7} {'median |e|':>10} {'95 % |e|':>8} {'bias':>7} {'holds':>6} "
+    f"{'':<25} {'results':>7} {'refused':>7} {'median |e|':>10} {'95 % |e|':>8} {'bias':>7} {'holds':>6} "
     f"{'gross':>6} {'width':>6} {'score':>6} {'/oracle':>7}"
 )
 
@@ -32,7 +32,7 @@ def row_line(row: ExamRow) -> str:
     error = "-" if row.error_rel is None else f"{row.error_rel:+.2%}"
     verdict = row.reason or ("in" if row.holds_expected else "OUT")
     return (
-        f"{row.world:<14.14} {row.model:<12.12} {row.meter:<9.9} "
+        f"{row.world:<14.14} {row.model:<12.12} {row.meter:<12.12} "
         f"{_mj(row.measured_j):>9} [{_mj(low):>8}, {_mj(high):>8}] "
         f"{_mj(row.truth.realised_j):>9} {_mj(row.truth.expected_j):>9} {error:>8}  {verdict}"
     )
@@ -44,7 +44,7 @@ def grade_line(meter: str, who: str, g: Grade) -> str:
     ratio = "-" if g.interval_score_ratio is None else f"{g.interval_score_ratio:.1f}"
     bias = "-" if g.bias is None else f"{g.bias:+.2%}"
     return (
-        f"{meter:<10.10} {who:<12} {g.results:>7} {g.invalid:>7} {_share(g.median_abs_rel_error):>10} "
+        f"{meter:<12.12} {who:<12} {g.results:>7} {g.invalid:>7} {_share(g.median_abs_rel_error):>10} "
         f"{_share(g.p95_abs_rel_error):>8} {bias:>7} {_share(g.coverage_95, 1):>6} {_share(g.gross_coverage_95, 1):>6} "
         f"{_share(g.width_median_rel, 1):>6} {score:>6} {ratio:>7}"
     )

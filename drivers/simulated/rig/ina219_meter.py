@@ -61,7 +61,8 @@ class _Conversions(StreamingFront):
 
     def _ends(self, until_ns: int) -> FloatArray:
         last = (until_ns - self._start_ns) // self.spec.period_ns
-        self.end_ns = self._start_ns + (1 + np.arange(self.slot, max(last, self.slot))) * float(self.spec.period_ns)
+        slots = np.arange(self.slot, max(last, self.slot), dtype=np.float64)
+        self.end_ns = np.asarray(self._start_ns + (1 + slots) * self.spec.period_ns, np.float64)
         return self.end_ns
 
     def take(self, until_ns: int) -> tuple[FloatArray, FloatArray]:
