@@ -141,3 +141,47 @@ def meters_faults(
     from harness.cli.meters.faults import show_faults
 
     show_faults(meter=only, fault=fault, as_json=as_json)
+
+
+@meters_app.command("calibrate")
+def meters_calibrate(
+    meter: Meter,
+    out: Annotated[Path, typer.Option("--out", help="Calibration file to write; must not exist.")],
+    by: Annotated[str, typer.Option("--by", help="Who calibrates; it stands in the file.")],
+    level: Annotated[
+        list[str],
+        typer.Option("--level", help="A load: OHM:VOLT, open:VOLT, or 2.5W by a reference meter. At least three."),
+    ],
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Limit of the resistors' error; 1 % is 0.01.")] = 0.01,
+    volt_u: Annotated[
+        float, typer.Option("--volt-u", help="Standard uncertainty of each voltage, V: its scatter and last digit.")
+    ] = 0.005,
+    watt_u: Annotated[
+        float, typer.Option("--watt-u", help="Standard uncertainty of each power of a reference meter, W.")
+    ] = 0.0,
+    common_rel: Annotated[
+        float, typer.Option("--common-rel", help="Standard relative uncertainty of the voltmeter's or meter's scale.")
+    ] = 0.003,
+    channel: Annotated[str | None, typer.Option("--channel", help="Which channel; default: the first.")] = None,
+    option: Options = None,
+    seconds: Seconds = 10.0,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Ask before each load, or begin at once.")] = True,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find gain and zero of a unit with known loads and write its calibration file, which a bench may name."""
+    from harness.cli.meters.calibrating import References, calibrate_meter
+    from harness.cli.meters.choose import chosen
+
+    def ask(text: str) -> None:
+        if wait:
+            typer.prompt(f"{text}; then Enter", default="", show_default=False, err=True)
+
+    known = References(tolerance, volt_u, watt_u, common_rel)
+    with chosen(meter, option or [], board=board, simulated=sim, world=world, configs=configs) as one:
+        calibrate_meter(
+            one, levels=level, known=known, channel=channel, seconds=seconds, out=out, by=by, ask=ask, as_json=as_json
+        )
