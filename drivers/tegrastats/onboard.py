@@ -239,5 +239,7 @@ class OnBoardTegrastats:
             raise DeviceError(
                 f"tegrastats was asked for a line every {self._options.interval_ms} ms "
                 f"and prints one every {pace_ns * 1e-6:.0f} ms",
-                hint=f"set the option interval_ms to {max(20, round(pace_ns * 1e-6))}",
+                hint=f"set the option interval_ms to {round(pace_ns * 1e-6)}"
+                if pace_ns > self._options.interval_ns
+                else "something prints its lines more often than it should: look at the command by hand",
             )

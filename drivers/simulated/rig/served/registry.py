@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served import ina2xx, monsoon, rapl
+from drivers.simulated.rig.served import ina2xx, monsoon, rapl, tegrastats
 from drivers.simulated.rig.served.port import Kind, Served, Touched
 from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding
@@ -16,6 +16,7 @@ KINDS: dict[str, Kind] = {
     "ina2xx": ina2xx.KIND,
     "monsoon": monsoon.KIND,
     "rapl": rapl.KIND,
+    "tegrastats": tegrastats.KIND,
 }
 
 

@@ -1,0 +1,60 @@
+"""The INA3221s behind tegrastats: each rail's mean over a round of conversions, in whole steps of its converter.
+
+Own arithmetic, from the datasheet (SBOS576: 40 uV and 8 mV a step); it shares nothing with a driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from drivers.simulated.tegrastats.profiles import Rail
+
+SHUNT_STEP_V, BUS_STEP_V = 40e-6, 8e-3
+ROUND_S = 0.020
+SUPPLY_V = 5.0
+
+
+@dataclass
+class Chips:
+    """`energy_j(t_s)`: cumulative energy of the module; `noise_steps`: of a result, standard deviation; `gated`: rails
+    whose zone is off, which read 0; `gain`: by rail, 1 where the shunt is what the kernel believes."""
+
+    energy_j: Callable[[float], float]
+    rails: Sequence[Rail]
+    seed: int = 1
+    round_s: float = ROUND_S
+    noise_steps: float = 0.7
+    gain: Mapping[str, float] = field(default_factory=dict)
+    gated: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
+        self._round = -1
+        self._shown: dict[str, int] = {}
+
+    def read_mw(self, t_s: float) -> dict[str, int]:
+        """Milliwatts by rail as they are shown at `t_s`: the results of the last whole round."""
+        number = int(np.floor(t_s / self.round_s + 1e-9))
+        if number != self._round:
+            self._round = number
+            end = number * self.round_s
+            power_w = (self.energy_j(end) - self.energy_j(end - self.round_s)) / self.round_s
+            self._shown = {rail.name: self._result_mw(rail, power_w) for rail in self.rails}
+        return dict(self._shown)
+
+    def _result_mw(self, rail: Rail, power_w: float) -> int:
+        if rail.name in self.gated or rail.share == 0:
+            return 0
+        return quantised_mw(
+            power_w * rail.share * self.gain.get(rail.name, 1.0), rail.shunt_ohm, self._rng, self.noise_steps
+        )
+
+
+def quantised_mw(power_w: float, shunt_ohm: float, rng: np.random.Generator, noise_steps: float) -> int:
+    """What the kernel makes of a rail's true power: whole millivolts times whole milliamperes."""
+    volts = np.rint(SUPPLY_V / BUS_STEP_V) * BUS_STEP_V
+    steps = np.rint(power_w / SUPPLY_V * shunt_ohm / SHUNT_STEP_V + noise_steps * rng.standard_normal())
+    return int(volts * steps * SHUNT_STEP_V / shunt_ohm * 1000)
