@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from analysis.report.headline import is_gross
 from analysis.report.material import Material, own_version
@@ -131,10 +132,20 @@ def _meter(material: Material, binding: MeterBinding) -> list[str]:
         f"{PLANES.get(binding.plane, binding.plane)} ({'+'.join(rails)}), one reading each "
         f"{si(reading.period_ns * 1e-9, 's')}; {KINDS[reading.kind]}."
     )
-    return [text, _accuracy(binding, channel.accuracy)]
+    return [text, *_correction(binding), _accuracy(binding, material.result.details.get("accuracy"), channel.accuracy)]
 
 
-def _accuracy(binding: MeterBinding, accuracy: Accuracy | None) -> str:
+def _correction(binding: MeterBinding) -> list[str]:
+    calibration = binding.calibration
+    if calibration is None:
+        return []
+    against = f" ({calibration.method})" if calibration.method else ""
+    return [f"Its readings were corrected by a calibration of {calibration.date} by {calibration.by}{against}."]
+
+
+def _accuracy(binding: MeterBinding, used: Mapping[str, Any] | None, accuracy: Accuracy | None) -> str:
+    if used is not None and binding.accuracy_rel is None:
+        accuracy = Accuracy(used["gain_rel"], used["offset_w"], source=used["source"])
     if binding.accuracy_rel is not None:
         offset = f" and {si(binding.accuracy_offset_w, 'W')}" if binding.accuracy_offset_w is not None else ""
         return f"Its limits of error are {100 * binding.accuracy_rel:g} %{offset} (calibration of the bench)."

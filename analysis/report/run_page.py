@@ -1,7 +1,8 @@
-"""The page of one run: figure, warnings, trace, layers, budget, meters, methods, provenance, in that order."""
+"""The page of one run: figure, warnings, trace, layers, budget, meters, what holds the scale, methods, provenance."""
 
 from __future__ import annotations
 
+from analysis.report.beside import beside_section
 from analysis.report.budget_section import budget_section
 from analysis.report.headline import banner, figure_text, headline, warnings
 from analysis.report.layer_section import layer_section
@@ -20,7 +21,8 @@ def run_page(material: Material, *, picture: bytes | None = None) -> bytes:
     body = "".join(
         [
             headline(material), warnings(material.result), traces, layer_section(material), budget_section(material),
-            meters_section(material), _methods(methods(material)), provenance_section(material),
+            meters_section(material), beside_section(material), _methods(methods(material)),
+            provenance_section(material),
         ]
     )  # fmt: skip
     sim = "SIMULATED: " if material.simulated else ""

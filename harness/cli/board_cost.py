@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from harness import registry
 from harness.bench.campaigns.leases import board_resource, hold, meter_resource
 from harness.bench.recorder import Recorder, open_recorder
 from harness.bench.sampler_cost import LEAST_TURNS, CostTrial, Difference, SamplerCost
+from harness.cli.bench_truths import observer_line
 from harness.cli.boards import board_called
 from harness.cli.compose import open_board, opener
 from harness.cli.format import engineering, percent
@@ -181,6 +183,10 @@ def _print(board: str, what: str, plan: SamplerPlan, cost: SamplerCost, independ
         f"the sampler took {percent(cost.cpu_share)} of one CPU{each}; "
         f"{cost.late_passes} passes late, {cost.lost_passes} lost; {cost.turns} turns off, on, on, off"
     )
+    if cost.idle is not None:
+        source = f"boards cost, {datetime.date.today().isoformat()}"
+        line = observer_line(cost.idle.difference, cost.idle.half_width, source)
+        out.print(f"to keep it with runs, write into the bench, at the meter that is part of the board: {line}")
 
 
 def _cells(found: Difference, unit: str) -> tuple[str, str, str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from harness.bench.campaigns.quarantine import campaigns_below, read_notes
+from harness.cli.bench_truths import beside, print_beside
 from harness.cli.format import engineering, half_width, headline, percent, with_uncertainty
 from harness.cli.layers import print_layers
 from harness.cli.results import console, print_json, print_quarantine, print_results, stored_result
@@ -25,10 +26,11 @@ def roots_of(root: Path | None) -> Sequence[Path]:
 def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = True, every_layer: bool = False) -> None:
     """`kept`: the run directory stays, so that its files can be pointed at."""
     run = find_run(selector, roots_of(root))
-    RunReader.open(run)  # tampered or half written: one error instead of a figure
+    reader = RunReader.open(run)  # tampered or half written: one error instead of a figure
     result = stored_result(run)
+    told = beside(reader, result)
     if as_json:
-        print_json(result)
+        print_json({**result, **told})
         return
     out = console()
     mark = "  [bold magenta]SIMULATED[/]" if result["simulated"] else ""
@@ -54,6 +56,7 @@ def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = Tr
     if result["budget"] and result["status"] == "valid":
         out.print(_budget_table(result))
     print_layers(out, result, every=every_layer)
+    print_beside(out, told, bench=reader.spec.bench)
     if kept:
         out.print(f"  picture: {run / 'derived' / 'trace.png'}")
 

@@ -11,6 +11,7 @@ from harness.bench.campaigns.board_time import BoardTime
 from harness.bench.campaigns.campaign import Outcome
 from harness.bench.campaigns.plan import Plan
 from harness.bench.campaigns.quarantine import read_notes
+from harness.cli.bench_truths import print_pairs
 from harness.cli.format import duration
 from harness.cli.results import Row, console, note_json, print_quarantine, print_results, stored_result
 from harness.store.find import RunEntry, RunStatus, list_runs
@@ -47,6 +48,7 @@ def print_report(plan: Plan, outcomes: Sequence[Outcome], times: BoardTime) -> N
     rows: list[Row] = [(entry, result) for entry in finished if (result := _result(entry)) is not None]
     if rows:
         print_results(rows)
+        print_pairs(console(), [(entry.run_id, result) for entry, result in rows if result])
     shown = {entry.run_id for entry, _ in rows}
     for entry in finished:
         if entry.run_id not in shown:
