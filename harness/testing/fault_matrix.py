@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.analyse import accuracy_of, analyse_run, board_map
+from analysis.analyse import analyse_run, board_map
 from analysis.energy.budget import uncovered
 from analysis.readings.curve import build_curve
 from harness.core.errors import BenchError
@@ -139,9 +139,8 @@ def _errors(result: EnergyResult, reader: RunReader, scene: Scene, recorded: Rec
     gross_j = float(np.diff(scene.energy_j(cut)).mean())
     dynamic_j = gross_j - scene.idle_w * length_s
     trace = reader.trace(METER)
-    stated = accuracy_of(reader.spec.meters[0], trace, (recorded.channel,))
-    gain, offset_w = (stated.gain_rel, stated.offset_w) if stated else (0.0, 0.0)
-    zero_j = offset_w * length_s + _half_count_j(trace, recorded.channel, float(cut[-1] - cut[0]), length_s)
+    gain, zero_j = _stated(result)
+    zero_j += _half_count_j(trace, recorded.channel, float(cut[-1] - cut[0]), length_s)
 
     def error(value: float | None, interval: tuple[float, float] | None, truth: float) -> _Error:
         assert value is not None
@@ -153,6 +152,13 @@ def _errors(result: EnergyResult, reader: RunReader, scene: Scene, recorded: Rec
         error(result.gross_energy_per_inference_j, result.gross_interval_95_j, gross_j),
         error(result.energy_per_inference_j, result.interval_95_j, dynamic_j),
     )
+
+
+def _stated(result: EnergyResult) -> tuple[float, float]:
+    """The meter's limits as the budget used them: of its gain (1), and of its zero in one inference (J)."""
+    limit_j = {part.name: part.gross_u_j * float(np.sqrt(3)) for part in result.budget}
+    gross_j = result.gross_energy_per_inference_j or np.inf
+    return limit_j.get("meter gain", 0.0) / abs(gross_j), limit_j.get("meter offset", 0.0)
 
 
 def _half_count_j(trace: Trace, channel: str, window_s: float, length_s: float) -> float:
