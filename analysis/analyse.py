@@ -22,7 +22,7 @@ from analysis.energy.standby import Standby
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
 from analysis.readings.clipping import clipped_share
 from analysis.readings.corrected import corrected, is_old, of_another_unit
-from analysis.readings.curve import ChannelCurve, build_curve, sum_curves
+from analysis.readings.curve import ChannelCurve, block_ns, build_curve, sum_curves
 from analysis.readings.ranges import RangeShares, range_shares
 from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.timing.lag import Lag, find_lag
@@ -208,7 +208,7 @@ class _Solver:
 
     def run(self) -> tuple[EnergyResult, View | None]:
         by_time, protocol = self._told.by_time, self.spec.protocol
-        windows = start_windows(self.timeline, period_ns=self.channel.reading.period_ns, by_time=by_time)
+        windows = start_windows(self.timeline, period_ns=block_ns(self.channel.reading), by_time=by_time)
         lag = declared_lag(protocol, self.channel, self.timeline, self.to_board) or self._searched_lag()
         view = View(self.channel, self.timeline, lag, None, windows, None)
         problem = problem_before_solving(self.channel, self.timeline, lag, windows, by_time=by_time)

@@ -149,10 +149,12 @@ def _standby_parts(solution: Solution) -> list[BudgetPart]:
     drift = abs(solution.standby.step_w) / np.sqrt(12)
     if len(solution.standby.brackets) == 1:
         drift = single_bracket_u_w(first, middle)
-    return [
+    parts = [
         BudgetPart("standby", "A", both.u_j * mean_s, 0.0, both.dof),
         BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF),
     ]
+    step_w = abs(a) * first.step_u_w + abs(b) * last.step_u_w  # the same step, as a rule
+    return [*parts, BudgetPart("standby step", "B", step_w * mean_s, 0.0, INF)] if step_w > 0 else parts
 
 
 def _instrument_parts(solution: Solution, ranges: RangeShares, accuracy: Accuracy) -> list[BudgetPart]:

@@ -15,11 +15,14 @@ from analysis.energy.scatter import block_mean_u
 from analysis.readings.curve import ChannelCurve, remembered_ns
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
+from harness.core.trace import ReadingKind
 
 MIN_BRACKET_S = 0.5
 MIN_COVERAGE = 0.5
 EDGE_S = 0.15  # left out at both ends of a bracket, where the board may still settle
 SLICES = 40
+DITHERED = 0.6  # readings of which fewer than this share have the same value average out the meter's steps
+VALUE_W = 1e-6  # readings nearer than this are the same
 THIRD_SLICES = 4  # slices in a third of a bracket, at least, to speak of its level
 
 
@@ -27,7 +30,8 @@ THIRD_SLICES = 4  # slices in a third of a bracket, at least, to speak of its le
 class Bracket:
     """One idle bracket: window on the board's clock, mean power (W), its standard uncertainty from the
     scatter of long blocks with `dof`, its coverage, and by how much the level moves within it (W): the range of
-    the medians of its thirds, which a daemon's spikes do not move but a fan that switches does."""
+    the medians of its thirds, which a daemon's spikes do not move but a fan that switches does; `step_u_w`: what a
+    level that stays within one step of the meter leaves open."""
 
     begin_ns: int
     end_ns: int
@@ -36,6 +40,7 @@ class Bracket:
     dof: float
     coverage: float
     level_range_w: float = 0.0
+    step_u_w: float = 0.0
 
     @property
     def middle_ns(self) -> float:
@@ -121,7 +126,38 @@ def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | Non
     power = curve.mean_power_w(cut[:-1], cut[1:])
     mean = float(curve.mean_power_w(begin, end))
     u, dof = block_mean_u(power)
-    return Bracket(begin, end, mean, u, dof, curve.coverage(begin, end), _level_range(power))
+    return Bracket(
+        begin, end, mean, u, dof, curve.coverage(begin, end), _level_range(power), step_u_w(channel, begin, end)
+    )  # fmt: skip
+
+
+def step_u_w(channel: ChannelCurve, begin_ns: int, end_ns: int) -> float:
+    """Standard uncertainty (W) of a mean whose readings mostly have one value, since the meter has steps: half a step,
+    rectangular. Readings that scatter over steps average them out, and then it is 0.
+
+    The step is what lies between neighbouring values of the whole trace: the upper quartile, since a product of two
+    stepped quantities has narrow steps between its wide ones.
+    """
+    if channel.reading.kind is ReadingKind.COUNTER:
+        return 0.0
+    edge = channel.curve.edge_ns
+    first, last = np.searchsorted(edge, [begin_ns, end_ns])
+    _, count = np.unique(_values(channel, int(first), int(last)), return_counts=True)
+    share = float(count.max() / count.sum()) if len(count) else 0.0
+    known = np.unique(_values(channel, 0, len(edge) - 1))
+    if share <= DITHERED or len(known) < 3:
+        return 0.0
+    step_w = float(np.quantile(np.diff(known), 0.75)) * VALUE_W
+    return step_w / 12**0.5 * (share - DITHERED) / (1 - DITHERED)
+
+
+def _values(channel: ChannelCurve, first: int, last: int) -> Int64Array:
+    """Covered readings between these edges, in units of VALUE_W."""
+    curve = channel.curve
+    width = np.diff(curve.edge_ns[first : last + 1])
+    covered = np.diff(curve.covered_ns[first : last + 1]) > 0
+    energy = np.diff(curve.energy_j[first : last + 1])
+    return np.asarray(np.rint(energy[covered] / width[covered] * (1e9 / VALUE_W)), np.int64)
 
 
 def _level_range(power: FloatArray) -> float:

@@ -72,6 +72,11 @@ def remembered_ns(reading: Reading) -> int:
     return reading.period_ns
 
 
+def block_ns(reading: Reading) -> int:
+    """Length (ns) that a dozen of make a block whose energy says something of its own, also behind a long memory."""
+    return max(reading.period_ns, remembered_ns(reading) // 6)
+
+
 def build_curve(trace: Trace, channel: str, to_board: ClockMap) -> ChannelCurve:
     """EnergyCurve of `channel` on the clock `to_board.target`. Raises KeyError for an unknown channel."""
     spec = trace.info.channel(channel)

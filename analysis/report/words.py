@@ -230,6 +230,9 @@ BUDGET: dict[str, Words] = {
     "standby drift": Words(
         "how much power at rest moved between its brackets", "let the board settle for longer (settle_min_s)"
     ),
+    "standby step": Words(
+        "where within one step of the meter the power at rest lies", "use a meter or a shunt with finer steps"
+    ),
     "meter gain": Words(
         "limit of the meter's scale error, shared by all runs of the bench",
         "calibrate the meter and put accuracy into the bench file; it cancels in ratios of the same bench",

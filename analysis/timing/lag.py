@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.readings.curve import ChannelCurve
+from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.timing.busy import BusyTime
 from analysis.timing.steps import StepFit, edge_profile, fit_step
 from harness.core.clock import FloatArray, Int64Array
@@ -22,12 +22,13 @@ from harness.core.timeline import PHASE_CODE, Phase, Timeline
 MIN_LAG_NS = -1_000_000_000
 MAX_LAG_NS = 12_000_000_000
 SLOW_NS = 3_000_000_000  # without markers: changes slower than this say nothing about a lag
-BINS = 20  # of the meter, though, are always kept
+BINS = 20  # readings, though, are always kept, ...
 CHIPS = 8  # with markers: changes slower than this many chips (daemons, held levels, heat) are taken out
 SECOND_PEAK = 0.75  # a second peak this high, relative to the first, makes the lag ambiguous
 MIN_Z = 5.0  # height of the peak over the scatter of all other lags
 MIN_BIN_NS = 1_000_000
-BLOCKS_SLOWER = 8  # times slower changes show the brackets: 16 and 32 s
+BLOCKS_SLOWER = 8  # times slower changes show the longest stretches: 16 and 32 s at 10 Hz
+MOST = 0.6  # correlation of power and activity, slow changes let through
 
 
 @dataclass(frozen=True)
@@ -58,34 +59,35 @@ def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:
     if len(grid) < 32:
         return _unknown("the meter's trace and the board's record do not overlap in time")
     power = _binned(channel.curve, grid)
-    share, slow_ns = busy.share(grid), _slowest(timeline, bin_ns)
+    share, grain_ns = busy.share(grid), max(bin_ns, remembered_ns(channel.reading))
+    slow_ns = _slowest(timeline, grain_ns)
     lags, height, own = _correlate(power, share, bin_ns, slow_ns=slow_ns)
     best = int(np.argmax(height))
     first = float(height[best])
     second = _second_peak(height, own, best, bin_ns)
     scatter = 1.4826 * float(np.median(np.abs(height - np.median(height))))
-    if not first > MIN_Z * scatter:
-        return _unknown("the power does not follow the board's activity", first, second)
-    if second > SECOND_PEAK * first and not _settled_by_blocks(power, share, lags, best, bin_ns, slow_ns):
-        return _unknown("two lags fit the power equally well", first, second)
+    unlike, alike = not first > MIN_Z * scatter, second > SECOND_PEAK * first
+    if (unlike or alike) and not (
+        slow_ns <= BINS * grain_ns and _settled_by_blocks(power, share, best, bin_ns, slow_ns)
+    ):
+        reason = "the power does not follow the board's activity" if unlike else "two lags fit the power equally well"
+        return _unknown(reason, first, second)
     if best in (0, len(lags) - 1):
         return _unknown("no lag between -1 and 12 s fits the power", first, second)
     coarse = int(lags[best] + bin_ns * _vertex(height[best - 1 : best + 2]))
     return _refined(channel, timeline, coarse, bin_ns, first, second)
 
 
-def _settled_by_blocks(
-    power: FloatArray, share: FloatArray, lags: Int64Array, best: int, bin_ns: int, slow_ns: int
-) -> bool:
-    """A meter too slow for the marker's chips sees process starts, which follow each other alike: the wrong lag is off
-    by one of them. The longest stretches of rest and work, the brackets, are in one place only: with slower changes let
-    through, the same lag must win, and clearly."""
-    if slow_ns > BINS * bin_ns:
-        return False
+def _settled_by_blocks(power: FloatArray, share: FloatArray, best: int, bin_ns: int, slow_ns: int) -> bool:
+    """A meter too slow for the marker's chips sees little but process starts, which follow each other alike: the wrong
+    lag is off by one of them. The longest stretches of rest and work stand in one place only: with slower changes let
+    through, the same lag must win, clearly, and explain most of the power."""
     for slower in (BLOCKS_SLOWER * slow_ns, 2 * BLOCKS_SLOWER * slow_ns):
         _, height, own = _correlate(power, share, bin_ns, slow_ns=slower)
         top = int(np.argmax(height))
-        if abs(top - best) <= 1 and _second_peak(height, own, top, bin_ns) <= SECOND_PEAK * float(height[top]):
+        high = float(height[top])
+        agrees = abs(top - best) <= 1 and high > MOST
+        if agrees and _second_peak(height, own, top, bin_ns) <= SECOND_PEAK * high:
             return True
     return False
 
@@ -94,11 +96,11 @@ def _unknown(reason: str, first: float = 0.0, second: float = 0.0) -> Lag:
     return Lag(0, {}, np.inf, first, second, None, None, reason)
 
 
-def _slowest(timeline: Timeline, bin_ns: int) -> int:
+def _slowest(timeline: Timeline, grain_ns: int) -> int:
     begin, end = timeline.rows(Phase.MARKER)
     if len(begin) == 0:
         return SLOW_NS
-    return int(np.clip(CHIPS * int((end - begin).min()), BINS * bin_ns, SLOW_NS))
+    return int(np.clip(CHIPS * int((end - begin).min()), BINS * grain_ns, SLOW_NS))
 
 
 def _grid(curve: EnergyCurve, timeline: Timeline, bin_ns: int) -> Int64Array:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
@@ -60,7 +61,9 @@ class SmallWorld:
     zero_w: float = 0.0
     noise_w: float = 0.02
     period_ns: int = 200_000
+    window_ns: int = 0  # that is really seen; 0: the whole period
     tau_ns: int = 0
+    filtered: bool = False  # readings really are filtered with tau_ns
     kind: ReadingKind = ReadingKind.MEAN
     gain_limit: float = 0.01
     zero_limit_w: float = 0.01
@@ -200,7 +203,7 @@ class SmallWorld:
 
     def _info(self) -> MeterInfo:
         counter = self.kind is ReadingKind.COUNTER
-        reading = Reading(self.kind, self.period_ns, self.period_ns, self.tau_ns)
+        reading = Reading(self.kind, self.period_ns, self.window_ns or self.period_ns, self.tau_ns)
         accuracy = Accuracy(self.gain_limit, self.zero_limit_w, self.noise_w, "made up") if self.accuracy else None
         return MeterInfo(
             "small", "world", "s1", "1", "meter:s1",
@@ -228,12 +231,26 @@ class SmallWorld:
                 raw %= self.modulus_raw
         else:
             scale = 1e-5
-            mean = np.diff(total) / true_period_s
+            mean = self._seen_w(edge_s, total, true_period_s)
             raw = np.rint((mean * self.gain + self.zero_w + self.noise_w * rng.standard_normal(len(k))) / scale)
             raw = raw.astype(np.int32)
         return Block(
             meter_ns[keep], {"value": raw[keep]}, (CalibrationPiece(0, "value", 0, scale, 0.0),), anchors=anchors
         )
+
+    def _seen_w(self, edge_s: np.ndarray, total_j: np.ndarray, period_s: float) -> np.ndarray:
+        """What each reading says before noise: the mean over its window, or an exponentially weighted one."""
+        mean = np.diff(total_j) / period_s
+        if self.filtered:
+            keep = float(np.exp(-period_s / (self.tau_ns * 1e-9)))
+            return lfilter([1 - keep], [1, -keep], mean, zi=[keep * mean[0]])[0]
+        if not self.window_ns:
+            return mean
+        window_s = self.window_ns * 1e-9
+        begin_s = edge_s[1:] - window_s
+        before = self.dynamic_until(begin_s - self._t0) + self.standby_w * begin_s
+        before += self.drift_w * 0.5 * (begin_s / self._end_s) ** 2 * self._end_s
+        return (total_j[1:] - before) / window_s
 
 
 def _part(block: Block, first: int, last: int) -> Block:

@@ -47,7 +47,7 @@ RANGE_V = 0.32  # of the gain amplifier at its widest
 LINES_LOST = 20.0  # a byte in a line spoils the line: as many readings are lost as bytes elsewhere
 SHUNT_OHM = 0.1  # as on the common breakout boards; halved as often as the load asks for
 CURRENT_REL, SHUNT_REL, BUS_REL = 0.005, 0.01, 0.005  # chip at 25 C, the breakout's resistor, chip's bus voltage
-SUPPLY_REL = 0.03  # of the declared voltage, where none is measured: a regulated supply and its leads
+SUPPLY_REL = 0.02  # of the declared voltage, where none is measured: a regulated supply and its leads
 ZERO_V = 100e-6  # offset of the shunt voltage at PG 80...320 mV, rounded
 
 
