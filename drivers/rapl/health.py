@@ -12,6 +12,7 @@ from harness.io.sysfs import reason
 
 LOOK_NS = UPDATE_NS // 10
 WATCH_NS = 1 * NS_PER_S
+LOOK_AT_LOG = "dmesg | grep -i rapl"
 SELDOM_S = 0.05  # a counter that changes less often is either coarse or hardly used
 NO_MEND = "leave the channel out of `rails`: nothing counts there (`uncore` without graphics, a virtual machine)"
 
@@ -55,21 +56,25 @@ def check(counters: Sequence[OpenCounter], clock: WaitClock) -> list[CheckItem]:
     except (OSError, ValueError) as error:
         return [
             *findings,
-            CheckItem("counters", ok=False, found=f"a read failed: {error}", mend="dmesg | grep -i rapl"),
+            CheckItem("counters", ok=False, found=f"a read failed: {error}", mend=LOOK_AT_LOG),
         ]
     seconds = (clock.now_ns() - begin_ns) / NS_PER_S
     return findings + [finding(opened.counter.channel, changes[opened.counter.channel], seconds) for opened in readable]
 
 
 def _unreadable(opened: OpenCounter, why: str) -> CheckItem:
-    return CheckItem(f"readable {opened.counter.channel}", ok=False, found=why, mend="dmesg | grep -i rapl")
+    return CheckItem(f"readable {opened.counter.channel}", ok=False, found=why, mend=LOOK_AT_LOG)
 
 
-def finding(channel: str, changes: int, seconds: float) -> CheckItem:
-    """What it means that a counter changed so often in so long a time."""
+def finding(channel: str, changes: int, seconds: float, *, looks: int | None = None) -> CheckItem:
+    """What it means that a counter changed so often in so long a time; `looks`: how often it was seen, if seldom."""
     if not changes:
         still_ok = channel.rpartition("/")[2] == "uncore"
         return CheckItem(f"moving {channel}", ok=still_ok, found=f"stood still for {seconds:.1f} s", mend=NO_MEND)
     every_s = seconds / changes
+    if looks is not None:
+        return CheckItem(
+            f"moving {channel}", ok=True, found=f"moved between {changes} of {looks} looks in {seconds:.1f} s"
+        )
     coarse = ": coarse, or hardly used" if every_s > SELDOM_S else ""
     return CheckItem(f"moving {channel}", ok=True, found=f"changes every {every_s * 1e3:.2g} ms{coarse}")

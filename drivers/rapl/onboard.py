@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import errno
 import glob
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from drivers.rapl import codec
+from drivers.rapl import codec, topology
 from drivers.rapl.counters import Counter, Event, Found, Register, ZoneFile
 from drivers.rapl.description import check_poll, describe
+from drivers.rapl.health import LOOK_AT_LOG, WATCH_NS, finding
 from drivers.rapl.interfaces import find
 from drivers.rapl.options import RaplOptions
 from drivers.rapl.readings import GONE, PASS_TRIES, SLOW_PASS_NS, Readings
 from harness.core.errors import DeviceError
-from harness.core.ports import BoardFiles, MeterRequest, RawSamples, SamplerPlan
+from harness.core.ports import BoardFiles, CheckItem, MeterRequest, RawSamples, SamplerPlan
 from harness.core.trace import Block, MeterInfo
+from harness.core.waiting import NS_PER_S, RealClock
 from harness.io.snapshot import Snapshot
 from harness.io.sysfs import Sysfs
 
+LOOKS = 5
 COUNT_NAMES = {"late_passes": "late_polls"}  # as the polling meter calls it
 
 
@@ -41,6 +45,15 @@ class BoardMachine:
     def look(self, patterns: Sequence[str]) -> Sysfs:
         prefix = glob.escape(str(self.root).rstrip("/"))
         return Sysfs(self.root, files=Snapshot(self._files, [f"{prefix}/{pattern}" for pattern in patterns]))
+
+    def values(self, found: Found) -> list[bytes | int]:
+        """What each counter shows now, or its errno."""
+        registers = [counter.target for counter in found.counters if not isinstance(counter.target, ZoneFile)]
+        if registers:
+            return self.probe(registers)
+        paths = [counter.target.path for counter in found.counters if isinstance(counter.target, ZoneFile)]
+        content = self._files.read([glob.escape(path) for path in paths])
+        return [content.get(path, errno.EIO) for path in paths]
 
     def probe(self, targets: Sequence[Register | Event]) -> list[bytes | int]:
         questions = [_question(target) for target in targets]
@@ -60,6 +73,15 @@ def _answer(said: bytes) -> bytes | int:
         return answer if isinstance(answer, int) else bytes.fromhex(answer)
     except (ValueError, TypeError):
         return errno.ENOSYS  # an agent that does not know the question
+
+
+def _judged(counter: Counter, answer: bytes | int) -> int | str:
+    if isinstance(answer, int):
+        return errno.errorcode.get(answer, str(answer))
+    try:
+        return counter.decode(answer)
+    except ValueError as error:
+        return str(error)
 
 
 def plan_for(counters: Sequence[Counter], options: RaplOptions) -> SamplerPlan:
@@ -119,6 +141,33 @@ class OnBoardRapl:
     def finish(self) -> Block | None:
         """What waited for a row that never came; an open gap ends with the last pass."""
         return self._readings.finish(self._end_ns) if self._readings is not None else None
+
+    def is_guest(self) -> bool:
+        """Whether the board says that it is a virtual machine."""
+        return topology.is_guest(self._prepared().sysfs)
+
+    def self_test(self) -> list[CheckItem]:
+        """Whether the counters can be read and move: looks at them some times within a second."""
+        found, machine = self._prepared(), self._machine
+        assert machine is not None
+        if any(isinstance(counter.target, Event) for counter in found.counters):
+            words = "a guest: its events need not count" if self.is_guest() else "can be opened"
+            return [CheckItem(f"events {c.channel}", ok=not self.is_guest(), found=words) for c in found.counters]
+        clock = RealClock()
+        looks = []
+        begin_ns = clock.now_ns()
+        for k in range(LOOKS):
+            clock.sleep_until(begin_ns + k * WATCH_NS // LOOKS)
+            looks.append([_judged(c, answer) for c, answer in zip(found.counters, machine.values(found), strict=True)])
+        seconds = (clock.now_ns() - begin_ns) / NS_PER_S
+        findings = []
+        for counter, seen in zip(found.counters, zip(*looks, strict=True), strict=True):
+            if trouble := next((value for value in seen if isinstance(value, str)), None):
+                findings.append(CheckItem(f"readable {counter.channel}", ok=False, found=trouble, mend=LOOK_AT_LOG))
+            else:
+                changes = sum(a != b for a, b in itertools.pairwise(seen))
+                findings.append(finding(counter.channel, changes, seconds, looks=LOOKS))
+        return findings
 
     def _prepared(self) -> Found:
         if self._found is None:

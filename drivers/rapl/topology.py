@@ -57,6 +57,15 @@ def processor(sysfs: Sysfs) -> Processor:
     return Processor(said.get("vendor_id", ""), family, model)
 
 
+def is_guest(sysfs: Sysfs) -> bool:
+    """Whether /proc/cpuinfo says that a hypervisor runs below."""
+    try:
+        lines = sysfs.text("proc/cpuinfo").splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("flags") and "hypervisor" in line.split() for line in lines)
+
+
 def places(sysfs: Sysfs) -> dict[int, Place]:
     """CPU -> place, of all CPUs that are online (others have no topology)."""
     found: dict[int, Place] = {}
