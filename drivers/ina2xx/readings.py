@@ -20,7 +20,7 @@ from harness.core.trace import Block, CalibrationPiece, Gap
 SLOW_NS = 20_000_000
 """A pass that took longer says too little about when. The kernel sleeps 69 ms in it while it sets up a chip anew."""
 
-MIN_SPACING = 0.5  # of an update: a second change sooner than this is another channel's turn, not a new round
+MIN_SPACING = 0.5  # of an update: current and power change together, and never twice so soon
 MAX_SPACING = 1.5  # of a period: readings further apart have a gap between them
 LIVE_SHUNT_MV = 2  # in0 prints whole mV: from here on there is a current for certain
 LIVE_A = 0.02
@@ -36,7 +36,8 @@ class Readings:
     def __init__(self, rails: Sequence[Rail], timing: Timing, *, begin_ns: int) -> None:
         self._rails, self._timing = rails, timing
         self._items = [(rail, item) for rail in rails for item in rail.items]
-        self._key = [k for k, (rail, item) in enumerate(self._items) if item.role in ("current", "power")]
+        lead = max(rails, key=lambda rail: abs(rail.now_a))  # its changes tell when a round is over
+        self._key = [k for k, (rail, i) in enumerate(self._items) if rail is lead and i.role in ("current", "power")]
         self._edge_ns = begin_ns  # the last reading, or the start
         self._last: list[int] | None = None
         self._pass_ns = begin_ns
