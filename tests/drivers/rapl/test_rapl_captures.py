@@ -1,7 +1,7 @@
 """The driver on what real machines showed: listings made with `grep . /sys/class/powercap/intel-rapl*/*`.
 
 A new machine is added as data/powercap__<cpu>.txt (lines `zone/attribute:value`) and a line in CAPTURES.
-Values of the i5-13500 are those of a published `powercap-info` of such a machine.
+`.ttar` is the archive format of prometheus/procfs, whose tests have a tree too. Origins: data/SOURCE.md.
 """
 
 from pathlib import Path
@@ -19,10 +19,19 @@ CAPTURES = {
         "package-0/core": 48_265.700414,
         "package-0/uncore": 0.005981,
     },
+    "procfs_powercap.ttar": {
+        "package-0": 240_422.366267,
+        "package-0/core": 118_821.284256,
+        "package-10": 240_422.366267,  # in a folder `intel-rapl:a`: no zone may be passed over for its number
+    },
 }
+SHARED = Path(__file__).parents[4] / "shared/data/text-fixtures/powercap/procfs_fixtures_powercap.ttar.txt"
 
 
 def unpack(listing: Path, root: Path) -> None:
+    if ".ttar" in listing.name:
+        unpack_ttar(listing.read_text("ascii"), root)
+        return
     for line in listing.read_text("ascii").splitlines():
         path, _, value = line.rpartition(":")
         target = root / "sys/class/powercap" / path
@@ -30,8 +39,27 @@ def unpack(listing: Path, root: Path) -> None:
         target.write_text(value + "\n", encoding="ascii")
 
 
+def unpack_ttar(archive: str, root: Path) -> None:
+    """Blocks of `Directory:` or `Path:`, `Lines: n`, n lines, `Mode:`, below `fixtures/`."""
+    lines = iter(archive.splitlines())
+    for line in lines:
+        key, _, value = line.partition(": ")
+        if key == "Directory":
+            (root / value.removeprefix("fixtures/")).mkdir(parents=True, exist_ok=True)
+        elif key == "Path":
+            count = int(next(lines).removeprefix("Lines: "))
+            text = "".join(next(lines) + "\n" for _ in range(count))
+            (root / value.removeprefix("fixtures/")).write_text(text, encoding="ascii")
+
+
 def test_every_capture_is_read_by_a_test() -> None:
-    assert {path.name for path in DATA.iterdir()} == set(CAPTURES)
+    assert {path.name for path in DATA.iterdir()} == {*CAPTURES, "SOURCE.md"}
+
+
+def test_the_archive_is_the_published_one() -> None:
+    if not SHARED.exists():
+        pytest.skip("the published archive is not here")
+    assert SHARED.read_text("ascii").startswith((DATA / "procfs_powercap.ttar").read_text("ascii"))
 
 
 @pytest.mark.parametrize("name", sorted(CAPTURES))
