@@ -1,1 +1,1 @@
-"""The power management chip of a Raspberry Pi 5, read by vcgencmd."""
+"""The Raspberry Pi 5's power management chip: volts and amperes of its regulators, printed by vcgencmd."""

@@ -13,7 +13,7 @@ from drivers.simulated.tegrastats.profiles import Profile
 from harness.core.ports import RawSamples
 
 NS = 1_000_000_000
-EPOCH = datetime.datetime(2026, 9, 27, 2, 30, 0)  # noqa: DTZ001  # the tool prints local time without a zone
+EPOCH = datetime.datetime(2026, 9, 27, 2, 30, 0)  # the tool prints local time without a zone
 
 Row = tuple[int, bytes | int]
 """Arrival (ns) of a line without its newline, or an errno."""

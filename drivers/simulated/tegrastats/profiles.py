@@ -1,4 +1,4 @@
-"""What tegrastats prints on which module and JetPack: its lines but for the figures of power, and the rails behind them.
+"""What tegrastats prints on which module and JetPack: its lines but for the figures, and the rails behind them.
 
 The heads are those of captured lines (tests/drivers/tegrastats/data/lines.txt); a test holds what is rendered here
 against the captures, character by character. Device tree models, releases and shunts are plausible, not captured.

@@ -1,4 +1,4 @@
-"""The program `tegrastats` of the simulated Jetson: its options, its pace, its slow first line, its half line at the end.
+"""The program `tegrastats` of the simulated Jetson: its options, pace, slow first line, and half line at the end.
 
 Standard library only, so that it starts quickly.
 """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served import ina2xx, monsoon, rapl, tegrastats
+from drivers.simulated.rig.served import ina2xx, monsoon, pmic, rapl, tegrastats
 from drivers.simulated.rig.served.port import Kind, Served, Touched
 from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding
@@ -15,6 +15,7 @@ from harness.core.spec import MeterBinding
 KINDS: dict[str, Kind] = {
     "ina2xx": ina2xx.KIND,
     "monsoon": monsoon.KIND,
+    "pi5-pmic": pmic.KIND,
     "rapl": rapl.KIND,
     "tegrastats": tegrastats.KIND,
 }

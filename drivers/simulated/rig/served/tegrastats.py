@@ -51,14 +51,11 @@ class ServedTegrastats:
         last_ns, last_j = self._last
         self._last = now_ns, energies
         seconds = (now_ns - last_ns) * 1e-9
-        self._tree.show(
-            {
-                rail.name: quantised_mw((energies[rail.name] - last_j[rail.name]) / seconds, rail.shunt_ohm, self._rng, 0.7)
-                if rail.share
-                else 0
-                for rail in self._rails
-            }
-        )  # fmt: skip
+        shown: dict[str, int] = {}
+        for rail in self._rails:
+            power_w = (energies[rail.name] - last_j[rail.name]) / seconds
+            shown[rail.name] = quantised_mw(power_w, rail.shunt_ohm, self._rng, 0.7) if rail.share else 0
+        self._tree.show(shown)
 
     def close(self) -> None:
         self._stop.set()

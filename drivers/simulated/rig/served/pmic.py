@@ -1,0 +1,75 @@
+"""A Raspberry Pi 5's files and its vcgencmd, whose converter a thread keeps at what the rig draws.
+
+All that the rig draws goes through VDD_CORE; the other rails draw their share beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from drivers.simulated.pmic import simulator
+from drivers.simulated.pmic.converter import RAILS_V, Converter
+from drivers.simulated.rig.front import CounterFront
+from drivers.simulated.rig.rig import Rig
+from drivers.simulated.rig.served.port import Kind, Touched
+from harness.core.ports import MeterRequest
+from harness.core.spec import MeterBinding
+
+UPDATE_S = 0.005
+CORE = "VDD_CORE"
+
+
+class ServedPmic:
+    """The tree, and the thread that shows the converter's newest figures."""
+
+    def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
+        self._tree = simulator(_root(binding, folder))
+        self.truth: dict[str, Any] = {"plane": "load", "shares": {rail: float(rail == CORE) for rail in RAILS_V}}
+        now_ns = time.monotonic_ns()
+        self._front = CounterFront(rig, binding.name, {CORE: 1.0}, now_ns=now_ns, gain_rel=0.05)
+        self._core_w = 0.0
+        self._last = now_ns, 0.0
+        self._converter = Converter(lambda t_s: self._core_w, seed=rig.world.seed)
+        time.sleep(UPDATE_S)
+        self._show()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._move, name=f"pmic {binding.name}", daemon=True)
+        self._thread.start()
+
+    def _move(self) -> None:
+        while not self._stop.wait(UPDATE_S):
+            self._show()
+
+    def _show(self) -> None:
+        now_ns = time.monotonic_ns()
+        energy_j = self._front.energies_j(now_ns)[CORE]
+        last_ns, last_j = self._last
+        self._last = now_ns, energy_j
+        self._core_w = (energy_j - last_j) / ((now_ns - last_ns) * 1e-9)
+        self._tree.show(self._converter.text(0.0))
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        self._front.close()
+
+
+def _root(binding: MeterBinding, folder: Path) -> Path:
+    return folder / f"pi5-{binding.name}"
+
+
+def _reach(binding: MeterBinding, folder: Path) -> MeterRequest:
+    root = _root(binding, folder)
+    return MeterRequest(
+        name=binding.name,
+        options={**dict(binding.options), "command": str(root / "usr/bin/vcgencmd")},
+        rails=binding.rails,
+        sysfs_root=root,
+        simulated=True,
+    )
+
+
+KIND = Kind(ServedPmic, _reach)
