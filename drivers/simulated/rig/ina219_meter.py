@@ -211,7 +211,7 @@ class Ina219Meter:
 
     def _anchors(self, stamp_ns: Int64Array, seen_ns: FloatArray) -> Int64Array:
         """(A, 2) pairs (meter time, host arrival): lines wait for the converter's latency timer and come together."""
-        timer = max(self._world.burst_s, 1e-6) if self._world.burst_s < LATENCY_TIMER_S else LATENCY_TIMER_S
+        timer = LATENCY_TIMER_S if self._world.burst_s > 0 else 1e-6
         ready = seen_ns + LINE_S * NS
         beat = np.ceil((ready - self._start_ns) / (timer * NS)) * timer * NS + self._start_ns
         late = self._rng.random(len(beat)) < self._world.late_burst_p * timer / 0.1
