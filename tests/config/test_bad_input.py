@@ -138,7 +138,7 @@ def test_driver_that_is_not_installed(lab: Any, base_files: dict[str, str]) -> N
     path = lab.file("meters/hvpm.yaml", base_files["meters/hvpm.yaml"].replace("driver: monsoon", "driver: monson"))
     error = lab.refusal(HEAD)
     assert (error.file, error.line) == (str(path), 1)
-    assert "no meter driver named 'monson' is installed (there are monsoon, rapl" in error.message
+    assert "no meter driver named 'monson' is installed (there are " in error.message
     assert "'monsoon'" in error.hint
 
 

@@ -11,8 +11,8 @@ import pytest
 from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.profiles import MARKER_BITS, PROFILES
-from harness.core.errors import SpecError
 from harness.core.bench_facts import ChannelAccuracy
+from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding, RunSpec
 
 
