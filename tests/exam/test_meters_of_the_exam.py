@@ -1,4 +1,4 @@
-"""Meters that board owners have, on the exam's bench: honest in an ideal world, and their intervals hold in drawn ones."""
+"""Meters that board owners have, on the exam's bench: right in an ideal world, and mostly holding in drawn ones."""
 
 from __future__ import annotations
 
