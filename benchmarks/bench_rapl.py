@@ -2,7 +2,8 @@
 
 Run: python benchmarks/bench_rapl.py
 The tree is the simulated one; on a real machine the kernel's own work (about a microsecond, more where a
-sleeping package must be woken) comes on top of both columns.
+sleeping package must be woken) comes on top of both columns. Below it the other interfaces, one counter: registers
+in a sparse file against its `pread`, an event of the kernel's own (a clock) against its `read`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from drivers.rapl.counters import Event
+from drivers.rapl.devices import SystemDevices
 from drivers.rapl.meter import open_meter
 from drivers.simulated.powercap import PowercapTree, simulator
+from drivers.simulated.powercap.devices import SimulatedDevices
+from harness.core.errors import BenchError
 from harness.core.ports import MeterRequest
 from harness.core.waiting import NS_PER_S
 
@@ -75,9 +80,10 @@ def open_read_close(paths: list[Path]) -> float:
     return best_us(work, READINGS // 10)
 
 
-def driver_read(root: Path, channels: list[str]) -> float:
+def driver_read(root: Path, channels: list[str], interface: str = "powercap") -> float:
     """Microseconds a reading of the shipped driver: stamps, checks, gaps and blocks included."""
-    request = MeterRequest("rapl", rails=tuple((name, name) for name in channels), sysfs_root=root)
+    options = {"interface": interface}
+    request = MeterRequest("rapl", options, rails=tuple((name, name) for name in channels), sysfs_root=root)
     clock = JumpingClock()
     meter = open_meter(request, clock=clock)
     meter.open()
@@ -104,6 +110,39 @@ def moved(tree: PowercapTree) -> float:
     return best_us(work, READINGS)
 
 
+def one_call(read: Callable[[int], bytes], fd: int) -> float:
+    """Microseconds of one system call."""
+
+    def work() -> None:
+        for _ in range(READINGS):
+            read(fd)
+
+    return best_us(work, READINGS)
+
+
+def registers(root: Path) -> tuple[float, float]:
+    """(plain `pread` of one register, a reading of the driver), microseconds."""
+    SimulatedDevices(root, "server").create(pmus=False).write_registers()
+    fd = os.open(root / "dev/cpu/0/msr", os.O_RDONLY)
+    try:
+        return one_call(lambda fd: os.pread(fd, 8, 0x611), fd), driver_read(root, ["package-0"], "msr")
+    finally:
+        os.close(fd)
+
+
+def events(root: Path) -> tuple[float, float]:
+    """(plain `read` of one event, a reading of the driver), microseconds; OSError or BenchError if forbidden."""
+    SimulatedDevices(root, "amd").create()
+    pmu = root / "sys/bus/event_source/devices/power"
+    for name, text in {"type": "1", "events/energy-pkg": "event=0x00", "events/energy-pkg.scale": "1e-9"}.items():
+        (pmu / name).write_text(text + "\n", encoding="ascii")
+    fd = SystemDevices().open_event(Event(1, 0, 0))
+    try:
+        return one_call(lambda fd: os.read(fd, 24), fd), driver_read(root, ["package-0"], "perf")
+    finally:
+        os.close(fd)
+
+
 def main() -> None:
     print(f"{'channels':>8} {'plain read':>12} {'open+read':>12} {'driver':>12} {'driver/plain':>13} {'at 50 Hz':>10}")
     with tempfile.TemporaryDirectory() as folder:
@@ -116,6 +155,14 @@ def main() -> None:
             print(f"{count:>8} {' '.join(cells)} {driver_us / plain_us:>13.2f} {driver_us * 50 / 1e4:>8.3f} %")
         print(f"simulated tree: {moved(tree):.2f} us a moved counter")
         tree.close()
+    for name, measure in (("register", registers), ("event", events)):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                plain_us, driver_us = measure(Path(folder))
+            except (OSError, BenchError) as error:
+                print(f"{name}: not measured, {error}")
+                continue
+        print(f"{name}: plain {plain_us:.2f} us, driver {driver_us:.2f} us, {driver_us / plain_us:.2f} times")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def stands_still(channels: Iterable[str], seconds: float) -> DeviceError:
     """Counters that can be read and do not count."""
     return DeviceError(
         f"{', '.join(channels)}: not one of them moved within {seconds:g} s, so they do not count here",
-        hint="a virtual machine shows such counters (its /proc/cpuinfo says hypervisor): measure on the host itself, or "
+        hint="a virtual machine shows such counters (/proc/cpuinfo says hypervisor): measure on the host itself, or "
         "with a meter",
     )
 

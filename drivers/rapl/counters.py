@@ -6,7 +6,7 @@ get the same bytes and decode them with `Counter.decode`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -73,13 +73,12 @@ class Counter:
         """`package`, `core`, `uncore`, `dram` or `psys`."""
         return self.channel.rpartition("/")[2].partition("-")[0]
 
-    def decode(self, data: bytes) -> int:
-        """What one read gave -> raw value; ValueError for anything that is no value of this counter."""
+    @property
+    def decode(self) -> Callable[[bytes], int]:
+        """Makes a raw value of what one read gave; it raises ValueError for anything that is no value."""
         if isinstance(self.target, ZoneFile):
-            return codec.parse_energy_uj(data)
-        if isinstance(self.target, Register):
-            return codec.parse_register(data)
-        return codec.parse_event(data)
+            return codec.parse_energy_uj
+        return codec.parse_register if isinstance(self.target, Register) else codec.parse_event
 
 
 @dataclass(frozen=True)

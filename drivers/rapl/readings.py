@@ -39,8 +39,8 @@ class Readings:
         self._names = [counter.channel for counter in counters]
         self._unchanged = [f"unchanged:{name}" for name in self._names]
         # More than a zone can have gained in one nanosecond, and what granularity and update time add to that.
-        self._most_w = max_power_w
-        self._slack_j = [2 * c.unit_j + 2 * UPDATE_NS / NS_PER_S * max_power_w for c in counters]
+        self._per_ns = [max_power_w / NS_PER_S / c.scale_j for c in counters]
+        self._slack = [(2 * c.unit_j + 2 * UPDATE_NS / NS_PER_S * max_power_w) / c.scale_j for c in counters]
         self._longest_ns = min(c.modulus * c.scale_j for c in counters) / max_power_w * NS_PER_S
         self._edge_ns = begin_ns  # the last reading, or the start
         self._last: list[int] | None = None
@@ -108,18 +108,15 @@ class Readings:
 
     def _untrusted(self, elapsed_ns: int, values: list[int], last: list[int]) -> str:
         """Why the difference to the last reading is not the energy used since, or an empty text."""
-        most_j = elapsed_ns / NS_PER_S * self._most_w
         jump = ""
-        for k, counter in enumerate(self._counters):
-            gained = (values[k] - last[k]) % self._moduli[k]
+        for k, modulus in enumerate(self._moduli):
+            gained = (values[k] - last[k]) % modulus
             if gained == 0:
                 self.count(self._unchanged[k])
-            elif gained * counter.scale_j > most_j + self._slack_j[k]:
-                name = counter.channel
+            elif gained > elapsed_ns * self._per_ns[k] + self._slack[k]:
+                name, symbol = self._names[k], self._counters[k].symbol
                 self.count(f"jumps:{name}")
-                jump = jump or (
-                    f"{name} went from {last[k]} to {values[k]} {counter.symbol}, more than can have been drawn"
-                )
+                jump = jump or f"{name} went from {last[k]} to {values[k]} {symbol}, more than can have been drawn"
         if self._gone:
             return f"{self._gone} was gone and may have started anew"
         if elapsed_ns >= self._longest_ns:
