@@ -62,8 +62,8 @@ def test_few_starts_do_not_show_what_each_missed(starts: int) -> None:
 
 @pytest.mark.parametrize("beat", [0.0, 1e-4, 2e-3, 0.01, 0.037, 0.31, 0.5])
 def test_intervals_hold_whatever_the_beat(beat: float) -> None:
-    """400 runs of five starts, 50 points each, every start begun in a phase of its own. What is left of a slow beat is in
-    the scatter of the starts; an interval of Student's t and the part of the phases holds the mean of all phases."""
+    """400 runs of five starts, 50 points each, every start begun in a phase of its own. What is left of a slow beat is
+    in the scatter of the starts; an interval of Student's t and the part of the phases holds the mean of all phases."""
     rng = np.random.default_rng(7)
     held = refused = 0
     trials = 400
