@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served import ina2xx, monsoon, pmic, rapl, tegrastats
+from drivers.simulated.rig.served import battery, ina2xx, monsoon, pmic, rapl, tegrastats
 from drivers.simulated.rig.served.port import Kind, Served, Touched
 from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding
 
 KINDS: dict[str, Kind] = {
+    "battery": battery.KIND,
     "ina2xx": ina2xx.KIND,
     "monsoon": monsoon.KIND,
     "pi5-pmic": pmic.KIND,
