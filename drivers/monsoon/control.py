@@ -21,6 +21,11 @@ class Setup:
     data: bytes = b""
     length: int = 0
 
+    def to_bytes(self) -> bytes:
+        """The 8-byte setup packet (USB 2.0 section 9.3) and the data stage behind it, as a capture keeps them."""
+        length = len(self.data) or self.length
+        return struct.pack("<BBHHH", self.request_type, self.request, self.value, self.index, length) + self.data
+
 
 class BadTransfer(ValueError):
     """A control transfer that contradicts itself or is not part of the protocol; a unit stalls on it."""

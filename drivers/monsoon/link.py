@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from array import array
+from collections.abc import Callable
 from typing import Any
 
 import usb.core
@@ -23,6 +24,8 @@ from drivers.monsoon.fields import (
     Opcode,
 )
 from harness.core.errors import BenchError, DeviceError, TransientError
+
+Tap = Callable[[str, bytes], None]
 
 CONTROL_TIMEOUT_MS = 5000
 UDEV_RULE = (
@@ -53,14 +56,17 @@ def translated(error: usb.core.USBError, doing: str) -> BenchError:
 class HvpmLink:
     """An open unit. Numbers in, numbers out; errors are DeviceError and TransientError."""
 
-    def __init__(self, device: Any) -> None:
-        self._device = device
+    def __init__(self, device: Any, tap: Tap | None = None) -> None:
+        self._device, self._tap = device, tap
         self._packet = array("B", bytes(PACKET_BYTES))
         self._view = memoryview(self._packet)
 
     @classmethod
-    def find(cls, *, backend: Any, serial: str | None) -> HvpmLink:
-        """The unit with this serial number, or the only one there is; DeviceError says what was found."""
+    def find(cls, *, backend: Any, serial: str | None, tap: Tap | None = None) -> HvpmLink:
+        """The unit with this serial number, or the only one there is; DeviceError says what was found.
+
+        `tap` is called with ("out", setup and data) and ("in", reply or packet) for every transfer.
+        """
         try:
             found = list(usb.core.find(find_all=True, idVendor=VENDOR_ID, idProduct=PRODUCT_ID, backend=backend))
         except usb.core.NoBackendError:
@@ -83,7 +89,7 @@ class HvpmLink:
                 f"no Monsoon with serial {serial!r}; connected: {', '.join(sorted(serials))}",
                 hint="correct the meter's option `serial`",
             )
-        link = cls(serials[serial] if serial is not None else found[0])
+        link = cls(serials[serial] if serial is not None else found[0], tap)
         link._claim()
         return link
 
@@ -115,7 +121,12 @@ class HvpmLink:
             )
         except usb.core.USBError as error:
             raise translated(error, doing) from error
-        return bytes(reply) if setup.request_type & 0x80 else b""
+        answer = bytes(reply) if setup.request_type & 0x80 else b""
+        if self._tap is not None:
+            self._tap("out", setup.to_bytes())
+            if answer:
+                self._tap("in", answer)
+        return answer
 
     def try_get(self, opcode: Opcode, *, size: int, signed: bool = False) -> int | None:
         """A register, or None when the unit answers with its error word (it is sampling)."""
@@ -158,6 +169,8 @@ class HvpmLink:
             return None
         except usb.core.USBError as error:
             raise translated(error, "sampling") from error
+        if self._tap is not None:
+            self._tap("in", bytes(self._view[:count]))
         return self._view[:count]
 
     def release(self) -> None:

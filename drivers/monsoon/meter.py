@@ -76,7 +76,9 @@ class Monsoon:
     def open(self) -> MeterInfo:
         """Find, stop if sampling, drain, identify, read scales and limits, verify the voltage."""
         options = self._options
-        self._link = link = HvpmLink.find(backend=self._request.usb_backend, serial=options.serial)
+        self._link = link = HvpmLink.find(
+            backend=self._request.usb_backend, serial=options.serial, tap=self._request.tap
+        )
         try:
             if link.sampling():
                 self.recovered = True
