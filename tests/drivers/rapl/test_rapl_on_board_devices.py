@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from drivers.rapl.counters import Event
 from drivers.rapl.devices import SystemDevices
 from drivers.rapl.meter import open_meter
 from drivers.rapl.onboard import OnBoardRapl, open_on_board
+from drivers.simulated.powercap.board import DeviceFiles
 from drivers.simulated.powercap.devices import SimulatedDevices
 from drivers.simulated.powercap.processors import PROCESSORS
 from harness.boards.local import LocalBoard
@@ -34,38 +34,6 @@ MS = 1_000_000
 BOTH = ("perf", "msr")
 
 
-class BoardOf(LocalFiles):
-    """A board with a simulated processor: what is in no file is answered by its simulated devices."""
-
-    def __init__(self, devices: SimulatedDevices) -> None:
-        super().__init__()
-        self._devices = devices
-
-    def read(self, patterns: Sequence[str]) -> Mapping[str, bytes]:
-        asked = [p for p in patterns if p.startswith(("agent:at ", "agent:event "))]
-        found = dict(super().read([p for p in patterns if p not in asked]))
-        for question in asked:
-            try:
-                found[question] = json.dumps(self._value(question).hex()).encode()
-            except OSError as error:
-                found[question] = json.dumps(error.errno).encode()
-        return found
-
-    def _value(self, question: str) -> bytes:
-        word, *numbers = question.removeprefix("agent:").split()
-        if word == "at":
-            fd = self._devices.open_register(numbers[2])
-            try:
-                return self._devices.read_register(fd, int(numbers[0]))
-            finally:
-                self._devices.close(fd)
-        fd = self._devices.open_event(Event(*map(int, numbers)))
-        try:
-            return self._devices.read_event(fd)
-        finally:
-            self._devices.close(fd)
-
-
 def request(root: Path, *channels: str, **options: str | float) -> MeterRequest:
     return MeterRequest("cpu", options=options, rails=tuple((c, c) for c in channels), sysfs_root=root, simulated=True)
 
@@ -74,7 +42,7 @@ def prepared(
     devices: SimulatedDevices, *channels: str, **options: str | float
 ) -> tuple[OnBoardRapl, MeterInfo, SamplerPlan]:
     meter = open_on_board(request(devices.root, *channels, **options))
-    info, plan = meter.prepare(BoardOf(devices), clock=CLOCK)
+    info, plan = meter.prepare(DeviceFiles(devices), clock=CLOCK)
     return meter, info, plan
 
 
@@ -118,7 +86,7 @@ def test_it_refuses_what_polling_refuses(tmp_path: Path, interface: str) -> None
         errors = []
         for act in (
             lambda asked=asked: open_meter(asked, calls=devices).open(),
-            lambda asked=asked: open_on_board(asked).prepare(BoardOf(devices), clock=CLOCK),
+            lambda asked=asked: open_on_board(asked).prepare(DeviceFiles(devices), clock=CLOCK),
         ):
             with pytest.raises(BenchError) as caught:
                 act()
