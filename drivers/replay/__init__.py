@@ -1,1 +1,1 @@
-"""A stored trace, played again as a meter."""
+"""A stored trace as a meter: to develop without hardware. What it yields is marked as simulated, always."""
