@@ -9,6 +9,7 @@ from drivers.monsoon.meter import open_meter as open_monsoon
 from drivers.rapl.meter import open_meter as open_rapl
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
+from drivers.simulated.replay.subject import subject as replayed
 from drivers.simulated.usb_inprocess import InProcessUsbBackend
 from harness.core.ports import Meter, MeterRequest
 from harness.core.waiting import NS_PER_S, VirtualClock
@@ -54,3 +55,9 @@ def monsoon(request: pytest.FixtureRequest) -> Subject:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_monsoon(check: Callable[[Subject], None], monsoon: Subject) -> None:
     check(monsoon)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_replay(check: Callable[[Subject], None]) -> None:
+    with replayed() as subject:
+        check(subject)

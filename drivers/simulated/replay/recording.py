@@ -29,11 +29,13 @@ RUN_ID = "scene-b1-r0-000000000000"
 
 @dataclass
 class Recording:
-    """`energy_j(t_s)`: since its beginning; `gap_s`: a stretch that was lost when it was recorded."""
+    """`energy_j(t_s)`: since its beginning; `gap_s`: a stretch that was lost when it was recorded; `simulated`: what the
+    recorded meter said of itself."""
 
     energy_j: Callable[[FloatArray], FloatArray]
     seconds: float
     gap_s: tuple[float, float] | None = None
+    simulated: bool = True
     seed: int = 3
     _rng: np.random.Generator = field(init=False)
 
@@ -64,7 +66,8 @@ class Recording:
         anchor_s = end_s[9::50]
         late = self._rng.uniform(1e-4, 2e-3, len(anchor_s))
         host_ns = HOST_ORIGIN_NS + np.rint((anchor_s + late) * 1e9).astype(np.int64)
-        mark = {"format_version": 1, "run_id": RUN_ID, "simulated": True, "meter": "scope", "info": _info()}
+        mark = {"format_version": 1, "run_id": RUN_ID, "simulated": self.simulated, "meter": "scope"}
+        mark["info"] = {**_info(), "simulated": self.simulated}
         tables: dict[str, dict[str, Any]] = {
             "scope": {"t_ns": t_ns, "power": raw},
             "scope.calibration": {
