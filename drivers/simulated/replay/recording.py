@@ -29,7 +29,7 @@ RUN_ID = "scene-b1-r0-000000000000"
 
 @dataclass
 class Recording:
-    """`energy_j(t_s)`: since its beginning; `gap_s`: a stretch that was lost when it was recorded; `simulated`: what the
+    """`energy_j(t_s)`: since its beginning; `gap_s`: a stretch that was lost when recording; `simulated`: what the
     recorded meter said of itself."""
 
     energy_j: Callable[[FloatArray], FloatArray]
