@@ -26,6 +26,7 @@ from harness.core.errors import SpecError
 from harness.core.ports import Meter, MeterRequest
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
 from harness.core.waiting import VirtualClock
+from harness.exam.wired import ina219_opener, tegrastats_opener
 from harness.io.sysfs import SystemFiles
 
 MARKER_BITS = "1110010100011011"  # irregular, so that no shift of it looks like it
@@ -42,7 +43,13 @@ DRIVERS = {
         "ina219-both": "ina219-both",
         "tegrastats": "polled",
     },
-    "wire": {"supply": "monsoon", "counter": "rapl"},
+    "wire": {
+        "supply": "monsoon",
+        "counter": "rapl",
+        "ina219-shunt": "ina219",
+        "ina219-both": "ina219",
+        "tegrastats": "tegrastats",
+    },
 }
 """Depth -> meter of an exam bench -> its driver."""
 
@@ -64,7 +71,9 @@ def exam_binding(depth: str, meter: str = "supply") -> MeterBinding:
     known = DRIVERS[depth]
     if meter not in known:
         raise SpecError(f"no meter {meter!r} at depth {depth}", hint=f"it has {', '.join(known)}")
-    if meter == "tegrastats":
+    if known[meter] == "ina219":
+        rails, plane, total = (("load", "board"),), "dc_input", ("board",)
+    elif meter == "tegrastats":
         rails, plane, total = (("VDD_IN", "board"),), "dc_input", ("board",)
     elif meter == "counter":
         rails, plane, total = (("package-0", "package"),), "package", ("package",)
@@ -159,6 +168,10 @@ def _opener(
         return lambda: PolledMeter(
             rig, binding.name, clock=clock, stamp=board.board_clock.stamp, clock_name=board.clock
         )
+    if binding.driver == "ina219":
+        return ina219_opener(binding, rig, clock, cleared, peak_w=_peak_w(rig.world, spec))
+    if binding.driver == "tegrastats":
+        return tegrastats_opener(binding, board, clock, cleared)
     if binding.driver == "monsoon":
         return _monsoon_opener(binding, rig, clock)
     if binding.driver == "rapl":

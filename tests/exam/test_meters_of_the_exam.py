@@ -50,6 +50,16 @@ def test_in_an_ideal_world_each_finds_the_truth(name: str) -> None:
     assert ("part_time_sampling" in row.flags) == (name != "ina219-shunt")
 
 
+def test_through_the_shipped_drivers_they_find_it_as_well() -> None:
+    """Bytes of the serial line and lines of tegrastats, in virtual time."""
+    brief = dataclasses.replace(SHORT, starts=2, measure_s=2.0)
+    rows = exam_scenario(1, with_protocol(load_scenario("ideal", depth="wire", meters=["supply", *NEW]), brief))
+    for row in rows[1:]:
+        assert row.valid, (row.meter, row.reason)
+        assert row.error_rel == pytest.approx(0, abs=0.01 if row.meter == "tegrastats" else 3e-3), row.meter
+        assert row.holds_expected and row.gross_holds_expected, row.meter
+
+
 def test_intervals_of_drawn_worlds_hold_most_of_the_time() -> None:
     """Four worlds, three meters: two misses of twelve 95 % intervals would be bad luck, more is a defect."""
     drawn = with_protocol(load_scenario(meters=["supply", *NEW]), SHORT)
@@ -101,4 +111,4 @@ def test_names_of_meters_are_chosen_and_checked() -> None:
         with pytest.raises(SpecError):
             load_scenario(meters=wrong)
     with pytest.raises(SpecError):
-        load_scenario(depth="wire", meters=["tegrastats"])
+        load_scenario(depth="wire", meters=["shunt"])
