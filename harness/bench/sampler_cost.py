@@ -68,7 +68,8 @@ class CostTrial:
     """Measures one sampler plan on a board where `session` has a model loaded.
 
     `power`: what an independent meter says of the last seconds, polled first by `poll`; without it idle power is
-    left out. `progress` is called with a line before each turn.
+    left out. `settle_s`: from the last inference until power at rest counts; longer than that meter is late.
+    `progress` is called with a line before each turn.
     """
 
     def __init__(
@@ -81,10 +82,12 @@ class CostTrial:
         lease_s: float,
         power: RecentPower | None = None,
         poll: Callable[[], None] = lambda: None,
+        settle_s: float = SETTLE_S,
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._board, self._session, self._plan, self._clock = board, session, plan, clock
         self._lease_s, self._power, self._poll, self._progress = lease_s, power, poll, progress
+        self._settle_s = settle_s
         self._cpu_s = self._wall_s = 0.0
         self._passes = self._blocks = 0
         self._counts: dict[str, int] = {}
@@ -134,7 +137,7 @@ class CostTrial:
     def _idle_w(self, seconds: float) -> float | None:
         if self._power is None:
             return None
-        self._clock.sleep_until(self._clock.now_ns() + int((SETTLE_S + seconds) * NS_PER_S))
+        self._clock.sleep_until(self._clock.now_ns() + int((self._settle_s + seconds) * NS_PER_S))
         self._poll()
         t_ns, power_w = self._power.recent(seconds)
         if len(power_w) < 2:

@@ -7,17 +7,17 @@ import dataclasses
 import datetime
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.bench.campaigns.leases import board_resource, hold, meter_resource
 from harness.bench.recorder import Recorder, open_recorder
-from harness.bench.sampler_cost import LEAST_TURNS, CostTrial, Difference, SamplerCost
+from harness.bench.sampler_cost import LEAST_TURNS, SETTLE_S, CostTrial, Difference, SamplerCost
 from harness.cli.bench_truths import observer_line
 from harness.cli.boards import board_called
-from harness.cli.compose import open_board, opener
+from harness.cli.compose import PinnedBoard, open_board, opener
 from harness.cli.format import engineering, percent
 from harness.cli.results import console, print_json
 from harness.config.bench import Bench, load_bench
@@ -30,6 +30,7 @@ from harness.core.waiting import RealClock
 
 STAND_INS = ("/proc/loadavg", "/proc/uptime")  # where the bench names no meter of the board: small files, cheap to make
 SETUP_S = 60.0
+SIMULATED_SETTLE_S = 2.0  # the simulated bench plays what the board does up to a second later
 
 
 def measure_cost(
@@ -42,8 +43,9 @@ def measure_cost(
     files: Sequence[str],
     configs: Path | None,
     as_json: bool,
+    world: Path | None = None,
 ) -> None:
-    """Print what the sampler of a bench's board (or of a board) costs it.
+    """Print what the sampler of a bench's board (or of a board) costs it. `world`: of its simulated meters, or None.
 
     Errors: SpecError, DeviceError, TransientError.
     """
@@ -54,10 +56,15 @@ def measure_cost(
     spec, bench = board_called(name, configs), _bench_called(name, configs)
     independent = _independent_meter(bench)
     resources = [board_resource(spec), *([meter_resource(independent)] if independent else [])]
+    run = _run(spec, bench, model=model, simulated=world is not None)
     board = open_board(spec)
-    with contextlib.closing(board), hold(resources, campaign="boards cost"), _leased(board, turns, seconds):
-        plan, what = _plan(board, bench, files, period_s)
-        cost = _trial(board, spec, independent, plan, model=model, turns=turns, seconds=seconds)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(board))
+        stack.enter_context(hold(resources, campaign="boards cost"))
+        stack.enter_context(_leased(board, turns, seconds))
+        pinned, request_of = _surroundings(board, run, world, stack)
+        plan, what = _plan(pinned, bench, files, period_s, request_of)
+        cost = _trial(pinned, run, independent, plan, request_of, turns=turns, seconds=seconds)
     if as_json:
         print_json({"board": spec.name, "sampled": what, "plan": dataclasses.asdict(plan), **_as_json(cost)})
     else:
@@ -90,7 +97,34 @@ def _leased(board: Board, turns: int, seconds: float) -> Iterator[None]:
         board.release()
 
 
-def _plan(board: Board, bench: Bench | None, files: Sequence[str], period_s: float | None) -> tuple[SamplerPlan, str]:
+def _run(spec: BoardSpec, bench: Bench | None, *, model: str, simulated: bool) -> RunSpec:
+    """What the board infers meanwhile, as a run of the bench."""
+    from harness.models.resolve import resolve_model
+
+    if simulated and bench is None:
+        raise SpecError(f"{spec.name} is a board, and --sim simulates meters", hint="name a bench")
+    resolved = resolve_model(model, 1, {}, 0, Path.cwd())
+    meters = bench.meters if bench else ()
+    return RunSpec("boards-cost", spec.name, spec, meters, resolved, RuntimeSpec(), QUICK, 0, 0, simulated)
+
+
+def _surroundings(
+    board: Board, run: RunSpec, world: Path | None, stack: contextlib.ExitStack
+) -> tuple[Board, Callable[[MeterBinding], MeterRequest]]:
+    """The board, and what drivers are opened with: the machine's own, or the wires of a simulated bench."""
+    if world is None:
+        return board, lambda meter: MeterRequest(meter.name, dict(meter.options), meter.rails)
+    from drivers.simulated.rig.client import SimulatedBench
+
+    simulated = stack.enter_context(contextlib.closing(SimulatedBench.attach(world=world, meters=run.meters)))
+    simulated.announce(run)
+    return PinnedBoard(board, simulated), simulated.meter_request
+
+
+def _plan(
+    board: Board, bench: Bench | None, files: Sequence[str], period_s: float | None,
+    request_of: Callable[[MeterBinding], MeterRequest],
+) -> tuple[SamplerPlan, str]:  # fmt: skip
     """What to sample: `files`, else the bench's meter that is part of the board, else two small files."""
     if not isinstance(board, SamplingBoard):
         raise SpecError(f"board {board.name} cannot sample meters", hint="use a local board or one over SSH")
@@ -99,7 +133,7 @@ def _plan(board: Board, bench: Bench | None, files: Sequence[str], period_s: flo
     if files:
         plan, what = SamplerPlan(files=tuple(files)), "the files that were given"
     elif own is not None:
-        meter = registry.open_on_board(own.driver, MeterRequest(own.name, dict(own.options), own.rails))
+        meter = registry.open_on_board(own.driver, request_of(own))
         plan, what = meter.prepare(board.files, clock=board.clock)[1], f"meter {own.name} ({own.driver})"
     else:
         plan, what = SamplerPlan(files=STAND_INS), "two files of /proc in place of a meter"
@@ -107,23 +141,20 @@ def _plan(board: Board, bench: Bench | None, files: Sequence[str], period_s: flo
 
 
 def _trial(
-    board: Board, spec: BoardSpec, independent: MeterBinding | None, plan: SamplerPlan, *,
-    model: str, turns: int, seconds: float,
+    board: Board, run: RunSpec, independent: MeterBinding | None, plan: SamplerPlan,
+    request_of: Callable[[MeterBinding], MeterRequest], *, turns: int, seconds: float,
 ) -> SamplerCost:  # fmt: skip
-    from harness.models.resolve import resolve_model
-
     assert isinstance(board, SamplingBoard)
-    resolved = resolve_model(model, 1, {}, 0, Path.cwd())
-    run = RunSpec("boards-cost", spec.name, spec, (), resolved, RuntimeSpec(), QUICK, 0, 0, False)
     board.end_orphans()
     session = board.start_agent(run, 0)
     try:
         session.hello()
         session.load(run, 0)
-        with _recorded(independent, spec) as recorder:
+        with _recorded(independent, run.board, request_of) as recorder:
             trial = CostTrial(
                 board, session, plan, RealClock(), lease_s=SETUP_S + 4 * seconds, power=recorder,
                 poll=recorder.poll if recorder else lambda: None,
+                settle_s=SIMULATED_SETTLE_S if run.simulated else SETTLE_S,
                 progress=lambda text: print(text, file=sys.stderr, flush=True),
             )  # fmt: skip
             return trial.run(turns, block_s=seconds)
@@ -132,15 +163,16 @@ def _trial(
 
 
 @contextlib.contextmanager
-def _recorded(meter: MeterBinding | None, spec: BoardSpec) -> Iterator[Recorder | None]:
+def _recorded(
+    meter: MeterBinding | None, spec: BoardSpec, request_of: Callable[[MeterBinding], MeterRequest]
+) -> Iterator[Recorder | None]:
     """The independent meter, recorded into a folder that is thrown away; None if the bench has none."""
     if meter is None:
         yield None
         return
-    request = MeterRequest(meter.name, dict(meter.options), meter.rails)
     with tempfile.TemporaryDirectory(prefix="joulebench-cost-") as folder:
         path = Path(folder) / f"{meter.name}.arrows"
-        recorder = open_recorder(meter, opener(meter.driver, request, spec), path, RealClock())
+        recorder = open_recorder(meter, opener(meter.driver, request_of(meter), spec), path, RealClock())
         try:
             recorder.start()
             yield recorder
@@ -183,10 +215,13 @@ def _print(board: str, what: str, plan: SamplerPlan, cost: SamplerCost, independ
         f"the sampler took {percent(cost.cpu_share)} of one CPU{each}; "
         f"{cost.late_passes} passes late, {cost.lost_passes} lost; {cost.turns} turns off, on, on, off"
     )
-    if cost.idle is not None:
+    if cost.idle is not None and not (cost.idle.resolved and cost.idle.difference < 0):
         source = f"boards cost, {datetime.date.today().isoformat()}"
         line = observer_line(cost.idle.difference, cost.idle.half_width, source)
-        out.print(f"to keep it with runs, write into the bench, at the meter that is part of the board: {line}")
+        out.print(
+            f"to keep it with runs, write into the bench, at the meter that is part of the board: {line}",
+            soft_wrap=True,
+        )
 
 
 def _cells(found: Difference, unit: str) -> tuple[str, str, str, str]:

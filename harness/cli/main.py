@@ -255,15 +255,18 @@ def boards_cost(
     seconds: Annotated[float, typer.Option("--seconds", help="Length of each block.")] = 2.0,
     period_s: Annotated[float | None, typer.Option("--period", help="Sample every so many seconds.")] = None,
     file: Annotated[list[str] | None, typer.Option("--file", help="Sample this file of the board; repeatable.")] = None,
+    sim: Sim = False,
+    world: World = None,
     configs: Configs = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what sampling on a board costs it: inference period, CPU time, and power at rest if a meter can tell."""
     from harness.cli.board_cost import measure_cost
+    from harness.cli.compose import world_file
 
     measure_cost(
         name, model=model, turns=turns, seconds=seconds, period_s=period_s, files=file or [], configs=configs,
-        as_json=as_json,
+        as_json=as_json, world=world_file(world, configs=configs) if sim else None,
     )  # fmt: skip
 
 

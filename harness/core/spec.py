@@ -214,7 +214,7 @@ class RunSpec:
             board["environment"] = pairs(board["environment"])
         if "idle" in board:
             board["idle"] = tuple(idle_range_from_json(row) for row in board["idle"])
-        meters = tuple(_meter_from_json(m) for m in data["meters"])
+        meters = tuple(meter_from_json(m) for m in data["meters"])
         models = tuple(plane_model_from_json(m) for m in data.get("plane_models", ()))
         rest = {k: v for k, v in data.items() if k not in _PARTS}
         return cls(
@@ -232,7 +232,8 @@ class RunSpec:
 _PARTS = ("model", "runtime", "board", "meters", "protocol", "tags", "plane_models")
 
 
-def _meter_from_json(data: dict[str, Any]) -> MeterBinding:
+def meter_from_json(data: dict[str, Any]) -> MeterBinding:
+    """Inverse of `dataclasses.asdict` over a meter binding, after a trip through JSON."""
     told = dict(
         data,
         rails=tuple((c, r) for c, r in data["rails"]),

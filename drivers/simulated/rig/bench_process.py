@@ -31,7 +31,7 @@ from drivers.simulated.rig.served.registry import serve_meters
 from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.world import World, draw
 from harness.core.errors import SpecError
-from harness.core.spec import MeterBinding, RunSpec
+from harness.core.spec import MeterBinding, RunSpec, meter_from_json
 
 CONTROL, PIN, ABOUT = "control.sock", "pin", "bench.json"
 
@@ -43,17 +43,7 @@ def bench_cpu() -> int:
 
 def bindings_from_json(data: Any) -> tuple[MeterBinding, ...]:
     """Inverse of `dataclasses.asdict` over meter bindings, after a trip through JSON."""
-    return tuple(
-        MeterBinding(
-            **{
-                **row,
-                "rails": tuple((c, r) for c, r in row["rails"]),
-                "total_rails": tuple(row["total_rails"]),
-                "options": tuple((k, v) for k, v in row["options"]),
-            }
-        )
-        for row in data
-    )
+    return tuple(meter_from_json(row) for row in data)
 
 
 class Bench:
