@@ -25,9 +25,7 @@ from harness.core.trace import join_blocks
 from harness.core.waiting import RealClock
 
 _FORMS = re.compile(r"^(?:(?P<ohm>[\d.eE+-]+|open):(?P<volt>[\d.eE+-]+)|(?P<watt>[\d.eE+-]+)W)$")
-REFERENCE_HINT = (
-    "such as --level 10:5.02 (ohm:volt), --level open:5.05, or --level 2.513W (a reference meter)"
-)
+REFERENCE_HINT = "such as --level 10:5.02 (ohm:volt), --level open:5.05, or --level 2.513W (a reference meter)"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from harness.core.waiting import RealClock
 def list_meters(*, board: str | None, configs: Path | None, as_json: bool) -> None:
     """Print a row for each meter that was found, and one for each driver that found none."""
     spec = BoardSpec("local") if board is None else load_board(find_config("boards", board, config_dirs(configs)))
-    found = [*(_attached() if board is None else []), *_on_board(spec)]
+    attached = _attached() if board is None else []
+    here = registry.registered(registry.DISCOVERY) if board is None else {}
+    found = [*attached, *(meter for meter in _on_board(spec) if meter.driver not in here)]
     rows = _rows(found, on_board_only=board is not None)
     if as_json:
         print_json(rows)
