@@ -185,3 +185,14 @@ def meters_calibrate(
         calibrate_meter(
             one, levels=level, known=known, channel=channel, seconds=seconds, out=out, by=by, ask=ask, as_json=as_json
         )
+
+
+@meters_app.command("drivers")
+def meters_drivers(
+    driver: Annotated[str | None, typer.Argument(help="Only this driver.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every driver: lines of code, what it was tested on, and the conformance suite run on it now."""
+    from harness.cli.meters.drivers import show_drivers
+
+    show_drivers(driver=driver, as_json=as_json)
