@@ -122,7 +122,9 @@ def one_call(read: Callable[[int], bytes], fd: int) -> float:
 
 def registers(root: Path) -> tuple[float, float]:
     """(plain `pread` of one register, a reading of the driver), microseconds."""
-    SimulatedDevices(root, "server").create(pmus=False).write_registers()
+    devices = SimulatedDevices(root, "server").create(pmus=False)
+    devices.write_registers()
+    devices.close_registers()
     fd = os.open(root / "dev/cpu/0/msr", os.O_RDONLY)
     try:
         return one_call(lambda fd: os.pread(fd, 8, 0x611), fd), driver_read(root, ["package-0"], "msr")

@@ -75,6 +75,15 @@ def registers_not_permitted(path: Path, code: str) -> DeviceError:
     )
 
 
+def only_hwmon(path: Path) -> DeviceError:
+    """The only thing that counts energy is a driver that Linux had from 5.8 to 5.12."""
+    return DeviceError(
+        f"{path} is amd_energy, which is not read here: Linux has dropped it, and it adds up at times of its own",
+        hint=f"the same counters are registers: `{LOAD_MSR}`, then measure as root; or a kernel from 5.13 on, whose "
+        "powercap shows them",
+    )
+
+
 def missing(channel: str, there: Iterable[str], interface: str) -> DeviceError:
     """A channel that the bench names is not shown."""
     through = "" if interface == "powercap" else f" through {interface}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Collection
 
@@ -15,6 +16,7 @@ FINDERS: dict[str, Callable[[Machine, Collection[str]], Found]] = {
     "msr": msr.find,
 }
 AUTO = "auto"
+HWMON = "sys/class/hwmon"
 
 
 def find(machine: Machine, interface: str, wanted: Collection[str]) -> Found:
@@ -32,8 +34,19 @@ def find(machine: Machine, interface: str, wanted: Collection[str]) -> Found:
             refused[name] = error
             continue
         return dataclasses.replace(found, passed_over={other: error.message for other, error in refused.items()})
+    if all(isinstance(error, access.NotThere) for error in refused.values()):
+        _refuse_hwmon(machine)
     closest = next((name for name, error in refused.items() if not isinstance(error, access.NotThere)), "powercap")
     raise _with_the_others(refused, closest)
+
+
+def _refuse_hwmon(machine: Machine) -> None:
+    sysfs = machine.look((f"{HWMON}/hwmon*/name",))
+    for name in sysfs.names(HWMON):
+        path = f"{HWMON}/{name}/name"
+        with contextlib.suppress(OSError):
+            if sysfs.text(path) == "amd_energy":
+                raise access.only_hwmon(sysfs.path(f"{HWMON}/{name}"))
 
 
 def _with_the_others(refused: dict[str, DeviceError], closest: str) -> DeviceError:

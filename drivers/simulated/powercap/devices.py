@@ -5,7 +5,6 @@ Tests run as root, on machines with other processors; so what the kernel would a
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -61,6 +60,7 @@ class SimulatedDevices:
         self.absent = self.hypervisor = False
         self._now_ns = now_ns
         self._fds: dict[int, _Open] = {}
+        self._register_files: dict[int, int] = {}
         self._failing: dict[str, int] = {}
         self._states: dict[Key, _State] = {}
         self._channels: dict[str, Key] = {}
@@ -136,20 +136,26 @@ class SimulatedDevices:
             (folder / name).write_text(text + "\n", encoding="ascii")
 
     def write_registers(self) -> None:
-        """The registers as they stand in sparse files, which any process can read at their offset.
+        """The registers as they stand, in sparse files that any process can read at an offset; call it again to move
+        them, and `close_registers` in the end.
 
         Intel only: AMD's registers have numbers one apart and 8 bytes each, which no file can hold.
         """
-        for cpu in range(len(self.layout.cpus)):
-            path = self.root / f"dev/cpu/{cpu}/msr"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                for number in (self.layout.units_register, *(d.register for d in self.layout.domains)):
-                    with contextlib.suppress(OSError):
-                        os.pwrite(handle, self._register(cpu, number), number)
-            finally:
-                os.close(handle)
+        if not self._register_files:
+            for cpu in dict.fromkeys(cpu for _, cpu in self._states):
+                path = self.root / f"dev/cpu/{cpu}/msr"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._register_files[cpu] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                number = self.layout.units_register
+                os.pwrite(self._register_files[cpu], self._register(cpu, number), number)
+        for (_, cpu), state in self._states.items():
+            number = state.domain.register
+            os.pwrite(self._register_files[cpu], self._register(cpu, number), number)
+
+    def close_registers(self) -> None:
+        """May be called twice; the files stay."""
+        while self._register_files:
+            os.close(self._register_files.popitem()[1])
 
     # --- DeviceCalls ------------------------------------------------------------------------------------
 

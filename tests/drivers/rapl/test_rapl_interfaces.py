@@ -342,6 +342,20 @@ def test_what_was_passed_over_is_said(rig: MakeRig) -> None:
     assert "no perf events" in details["passed_over:perf"]
 
 
+def test_amd_energy_of_hwmon_is_refused_by_name(rig: MakeRig) -> None:
+    """Linux 5.8 to 5.12: its counters are read as registers or events of the same kernels, never through it."""
+    made = rig("amd", pmus=False)
+    made.devices.absent = True
+    for number, name in enumerate(("nvme", "amd_energy")):
+        folder = _made(made.devices.root / f"sys/class/hwmon/hwmon{number}")
+        (folder / "name").write_text(name + "\n", encoding="ascii")
+    with pytest.raises(DeviceError, match="hwmon1 is amd_energy, which is not read here") as caught:
+        made.info()
+    assert "sudo modprobe msr" in caught.value.hint
+    made.devices.absent = False
+    assert made.info().details["interface"] == "msr"
+
+
 def test_a_channel_that_only_another_interface_has_is_found_there(rig: MakeRig) -> None:
     """powercap and `power` know no single cores; a bench that names one gets it where it is."""
     made = rig("amd", pmus=False)

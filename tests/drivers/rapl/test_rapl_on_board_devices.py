@@ -199,6 +199,7 @@ def test_registers_in_files_are_read_by_a_real_sampler(tmp_path: Path, board: Lo
     devices = SimulatedDevices(root, "server").create(pmus=False)
     devices.set_energy_j("package-1", 1000.0)
     devices.write_registers()
+    devices.close_registers()
     meter = open_on_board(request(root, interface="msr"))
     info, plan = meter.prepare(board.files, clock=board.clock)
     assert [channel.name for channel in info.channels] == ["package-0", "package-0/dram", "package-1", "package-1/dram"]

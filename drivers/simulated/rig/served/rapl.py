@@ -1,14 +1,16 @@
-"""A powercap tree whose counters a thread moves as the rig's load draws energy."""
+"""A powercap tree, or registers in files, whose counters a thread moves as the rig's load draws energy."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from drivers.simulated.powercap import LAYOUTS, simulator
+from drivers.simulated.powercap.devices import SimulatedDevices
+from drivers.simulated.powercap.processors import PROCESSORS
 from drivers.simulated.rig.front import CounterFront
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.served.port import Kind, Touched
@@ -16,6 +18,7 @@ from harness.core.errors import SpecError
 from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding
 
+INTEL = "GenuineIntel"  # registers of others overlap in a file
 UPDATE_S = 0.002  # of the powercap tree; the real one moves about every millisecond
 _SHARES = {"psys": 1.0, "package": 0.75, "core": 0.5, "uncore": 0.02, "dram": 0.15}
 
@@ -37,8 +40,8 @@ class ServedRapl:
 
     def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
         wanted = {channel for channel, _ in binding.rails}
-        self._tree = simulator(_root(binding, folder), layout=_layout(binding, wanted))
-        shares = zone_shares(self._tree.zones)
+        self._counters = _counters(binding, _root(binding, folder), wanted)
+        shares = zone_shares(self._counters.channels)
         self.truth: dict[str, Any] = {"plane": "load", "shares": shares}
         self._front = CounterFront(rig, binding.name, shares, now_ns=time.monotonic_ns())
         self._stop = threading.Event()
@@ -47,14 +50,69 @@ class ServedRapl:
 
     def _move(self) -> None:
         while not self._stop.wait(UPDATE_S):
-            for zone, energy_j in self._front.energies_j(time.monotonic_ns()).items():
-                self._tree.set_energy_j(zone, energy_j)
+            self._counters.show(self._front.energies_j(time.monotonic_ns()))
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
-        self._tree.close()
+        self._counters.close()
         self._front.close()
+
+
+class _Counters(Protocol):
+    """What shows the counters to the driver."""
+
+    @property
+    def channels(self) -> Sequence[str]: ...
+
+    def show(self, energies_j: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Zones:
+    def __init__(self, root: Path, layout: str) -> None:
+        self._tree = simulator(root, layout=layout)
+        self.channels, self.close = self._tree.zones, self._tree.close
+
+    def show(self, energies_j: Mapping[str, float]) -> None:
+        for zone, energy_j in energies_j.items():
+            self._tree.set_energy_j(zone, energy_j)
+
+
+class _Registers:
+    def __init__(self, root: Path, layout: str) -> None:
+        self._devices = SimulatedDevices(root, layout).create(pmus=False)
+        self._devices.write_registers()
+        self.channels, self.close = self._devices.channels, self._devices.close_registers
+
+    def show(self, energies_j: Mapping[str, float]) -> None:
+        for channel, energy_j in energies_j.items():
+            self._devices.set_energy_j(channel, energy_j)
+        self._devices.write_registers()
+
+
+def _counters(binding: MeterBinding, root: Path, wanted: set[str]) -> _Counters:
+    """Those of the interface that the binding asks for, on the first machine that has all the channels it names."""
+    interface = dict(binding.options).get("interface", "auto")
+    if interface == "perf":
+        raise SpecError(
+            f"meter {binding.name!r}: perf events cannot be simulated for another process",
+            hint="with --sim leave `interface` out, or use powercap or msr",
+        )
+    if interface == "msr":
+        for name, processor in PROCESSORS.items():
+            if processor.vendor == INTEL and wanted <= set(SimulatedDevices(root, name).channels):
+                return _Registers(root, name)
+        raise _no_machine(binding, wanted)
+    return _Zones(root, _layout(binding, wanted))
+
+
+def _no_machine(binding: MeterBinding, wanted: set[str]) -> SpecError:
+    return SpecError(
+        f"no simulated machine has all RAPL zones of meter {binding.name!r}: {sorted(wanted)}",
+        hint="name package-0, package-0/core, package-0/dram or psys in its rails",
+    )
 
 
 def _layout(binding: MeterBinding, wanted: set[str]) -> str:
@@ -67,10 +125,7 @@ def _layout(binding: MeterBinding, wanted: set[str]) -> str:
             zones.add(zone.name if parent is None else f"{parent}/{zone.name}")
         if wanted <= zones:
             return name
-    raise SpecError(
-        f"no simulated machine has all RAPL zones of meter {binding.name!r}: {sorted(wanted)}",
-        hint="name package-0, package-0/core, package-0/dram or psys in its rails",
-    )
+    raise _no_machine(binding, wanted)
 
 
 def _root(binding: MeterBinding, folder: Path) -> Path:
