@@ -11,6 +11,7 @@ from harness.core.trace import Accuracy, ChannelSpec, ColumnSpec, MeterInfo, Rea
 
 CHANNEL = "load"
 PI_UNDERVOLTAGE_V = 4.63  # where a Raspberry Pi reports under-voltage
+CABLE_V = 0.1  # what plugs and cable take as well
 FIVE_VOLT = (4.4, 5.6)  # supplies for which that matters
 
 
@@ -48,10 +49,11 @@ def burden_warning(options: InaOptions, voltage_v: float, current_a: float) -> s
     """What the shunt takes from the board, if that is more than it can spare at `current_a`; else an empty text."""
     drop_v = chip.burden_v(current_a, options.shunt_ohm)
     board_v = voltage_v - drop_v
-    if FIVE_VOLT[0] < voltage_v < FIVE_VOLT[1] and board_v < PI_UNDERVOLTAGE_V:
+    if FIVE_VOLT[0] < voltage_v < FIVE_VOLT[1] and board_v < PI_UNDERVOLTAGE_V + CABLE_V:
         return (
             f"at {current_a:.2f} A the shunt of {options.shunt_ohm:g} ohm takes {drop_v:.2f} V: "
-            f"the board gets {board_v:.2f} V, and a Raspberry Pi browns out below {PI_UNDERVOLTAGE_V} V"
+            f"the board gets {board_v:.2f} V, less what plugs and cable take, and "
+            f"a Raspberry Pi browns out below {PI_UNDERVOLTAGE_V} V"
         )
     if drop_v > 0.1 * voltage_v:
         return f"at {current_a:.2f} A the shunt of {options.shunt_ohm:g} ohm takes {drop_v:.2f} V of {voltage_v:.2f} V"
@@ -75,13 +77,14 @@ def meter_info(hello: Hello, options: InaOptions, shape: RowShape, *, supply_v: 
     }
     if warning := burden_warning(options, supply_v, full_a):
         details["warning_burden"] = warning
+    about_v = max(round(supply_v, 1), 0.1)  # limits need no more, and are the same each time it is opened
     channel = ChannelSpec(
         CHANNEL,
         "power_w",
         ("shunt_raw", "voltage_raw"),
         reading_of(options, shape),
-        accuracy_of(options, supply_v),
-        max_power_w=NEAR_FULL_SCALE * full_a * supply_v,
+        accuracy_of(options, about_v),
+        max_power_w=NEAR_FULL_SCALE * full_a * about_v,
     )
     return MeterInfo(
         driver="ina219",

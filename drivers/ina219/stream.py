@@ -99,6 +99,9 @@ class Stream:
             self._state = _State.STARTING
             self._say("START")
             return
+        if self._state is _State.SAMPLING and found.epoch == self._epoch and not found.cal & 0xFFFE:
+            self._chip_reset()  # the echo saw it before the device did
+            return
         self._link.require(found)
         if found.epoch != self._epoch:
             self._rows.interrupt(f"configured anew (epoch {found.epoch})")
@@ -113,13 +116,17 @@ class Stream:
             self._heard_ns = self._clock.now_ns()
         elif event.kind == "brownout":
             self._counts["chip_brownouts"] += 1
-            self._rows.interrupt("the chip lost its supply")
-            if self._state is _State.SAMPLING:
-                self._state = _State.CHIP_RESET
+            self._chip_reset()
         elif event.kind == "refused" and event.keys.get("why") == "running" and self._state is _State.CONFIGURING:
             self._say("STOP")
         else:
             self._counts["other_events"] += 1
+
+    def _chip_reset(self) -> None:
+        """No rows until the device has written the configuration again and echoed it with another epoch."""
+        self._rows.interrupt("the chip lost its supply")
+        if self._state is _State.SAMPLING:
+            self._state = _State.CHIP_RESET
 
     def _was_reset(self) -> None:
         if self._state is _State.CONFIGURING:  # its boot hello, and the reply to ours

@@ -123,7 +123,7 @@ class Ina219Chip:
         """A, from the power on the board's side and a supply that does not give."""
         power, volts, ohm = self._source.power_w(begin, end), self._source.supply_v(begin, end), self.unit.shunt_ohm
         root = np.sqrt(np.maximum(volts * volts - 4 * ohm * power, 0.0))
-        return np.asarray(2 * power / (volts + root), np.float64)
+        return np.asarray(2 * power / np.maximum(volts + root, 1e-9), np.float64)
 
     def _shunt(self, begin: FloatArray, end: FloatArray, config: chip.Config) -> Int64Array:
         unit = self.unit

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+HOST_BUFFER = 4095  # what the host's terminal driver keeps for a reader who does not come; the newest is lost
+
 
 @dataclass(frozen=True)
 class LineFaults:
@@ -63,7 +65,7 @@ class SerialLine:
                 self._queue[0] = (begin + done * self.byte_ns, data[done:])
                 break
             self._queue.popleft()
-        return bytes(out)
+        return bytes(out[:HOST_BUFFER])
 
     def _damaged(self, data: bytes, at_ns: float) -> bytes:
         f = self.faults

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served import battery, ina2xx, monsoon, pmic, rapl, tegrastats
+from drivers.simulated.rig.served import battery, ina2xx, ina219, monsoon, pmic, rapl, tegrastats
 from drivers.simulated.rig.served.port import Kind, Served, Touched
 from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding
@@ -15,6 +15,8 @@ from harness.core.spec import MeterBinding
 KINDS: dict[str, Kind] = {
     "battery": battery.KIND,
     "ina2xx": ina2xx.KIND,
+    "ina219": ina219.KIND,
+    "ina219-text": ina219.TEXT_KIND,
     "monsoon": monsoon.KIND,
     "pi5-pmic": pmic.KIND,
     "rapl": rapl.KIND,
