@@ -6,7 +6,9 @@ by one meter alone. `silent_wrong`: a wrong joule that looks right. Anything tha
 no outcome, but a failure of the driver or of this kit.
 
 A figure holds the truth if |error| <= max(half of its own 95 % interval, gain x E + offset x T + half a count x T),
-with the limits that the meter states for itself, E the energy and T the length of one inference.
+with the limits that the meter states for itself, E the energy and T the length of one inference. And what a fault adds
+to the error of the same meter without one may not exceed the part of the interval that is not common to all results of
+the meter (gain and zero are), or 0.1 %: a meter that is good to 15 % must not hide a fault of 10 %.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from analysis.analyse import analyse_run, board_map
-from analysis.energy.budget import uncovered
+from analysis.energy.budget import combine, uncovered
 from analysis.readings.curve import build_curve
 from harness.core.errors import BenchError
 from harness.core.result import EnergyResult, Status
@@ -35,6 +37,8 @@ from harness.testing.faults import FaultTrial, Recorded, Scene
 FAULTS = "joulebench.faults"
 RECOVERED, TYPED_ERROR, UNOBSERVABLE, SILENT_WRONG = "recovered", "typed_error", "unobservable", "silent_wrong"
 CRASHED = "crashed"
+PLAIN = "none"  # name of a meter's trial in which nothing goes wrong
+ADDED_REL = 1e-3  # by which two trials may differ for no reason
 OUTCOMES = (RECOVERED, TYPED_ERROR, UNOBSERVABLE, SILENT_WRONG)
 OF_EVERY_TRIAL = (
     "single_start",
@@ -56,13 +60,15 @@ class Judged:
     energy_rel_error: float | None
     gap_marked: bool
     detail: str
+    errors: tuple[_Error, _Error] | None = None  # of gross and of dynamic energy
 
     @property
     def wrong(self) -> bool:
         return self.outcome in (SILENT_WRONG, CRASHED)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        names = ("meter", "fault", "outcome", "energy_rel_error", "gap_marked", "detail")
+        return {name: getattr(self, name) for name in names}
 
 
 def find_trials(*, meter: str | None = None, fault: str | None = None) -> list[FaultTrial]:
@@ -76,8 +82,37 @@ def _points() -> Iterator[Callable[[], Sequence[FaultTrial]]]:
         yield point.load()
 
 
-def judge(trial: FaultTrial) -> Judged:
-    """Play one trial and judge it. Never raises for what the driver or the analysis did."""
+def judge_all(trials: Sequence[FaultTrial]) -> Iterator[Judged]:
+    """Trials in order, each held against the one of its meter in which nothing goes wrong, if there is one."""
+    plain: dict[str, Judged | None] = {}
+    for trial in trials:
+        if trial.meter not in plain:
+            none = next((t for t in (*trials, *find_trials(meter=trial.meter)) if _is_plain(t, trial.meter)), None)
+            plain[trial.meter] = judge(none) if none else None
+        without = plain[trial.meter]
+        yield without if without is not None and trial.fault == without.fault else judge(trial, without=without)
+
+
+def _is_plain(trial: FaultTrial, meter: str) -> bool:
+    return (trial.meter, trial.fault) == (meter, PLAIN)
+
+
+def judge(trial: FaultTrial, *, without: Judged | None = None) -> Judged:
+    """Play one trial and judge it, beside the same meter `without` a fault. Never raises for what the driver or the
+    analysis did."""
+    judged = _judge(trial)
+    if judged.outcome != RECOVERED or judged.errors is None or without is None or without.errors is None:
+        return judged
+    for now, usual, name in zip(judged.errors, without.errors, ("gross", "dynamic"), strict=True):
+        added, limit = abs(now.rel - usual.rel), max(now.own_rel, usual.own_rel) + ADDED_REL
+        if added > limit:
+            detail = f"{judged.detail}; the fault adds {added:.2%} to the {name} error, {limit:.2%} are the meter's own"
+            outcome = UNOBSERVABLE if trial.constant_scale else SILENT_WRONG
+            return dataclasses.replace(judged, outcome=outcome, detail=detail)
+    return judged
+
+
+def _judge(trial: FaultTrial) -> Judged:
     scene = Scene(scale=trial.scale)
     try:
         recorded = trial.play(scene)
@@ -113,15 +148,18 @@ def _judge_recorded(trial: FaultTrial, scene: Scene, recorded: Recorded, root: P
         outcome = RECOVERED
     else:
         outcome = UNOBSERVABLE if trial.constant_scale else SILENT_WRONG
-    return Judged(trial.meter, trial.fault, outcome, gross.rel, gap_marked, "; ".join(words))
+    errors = (gross, dynamic)
+    return Judged(trial.meter, trial.fault, outcome, gross.rel, gap_marked, "; ".join(words), errors)
 
 
 @dataclass(frozen=True)
 class _Error:
-    """Of one figure: relative to the truth, and the relative limit within which it counts as right."""
+    """Of one figure: relative to the truth, and the relative limit within which it counts as right. `own_rel`: half of
+    its interval, but for the parts that are common to all results of the meter."""
 
     rel: float
     limit_rel: float
+    own_rel: float
 
     @property
     def held(self) -> bool:
@@ -142,15 +180,20 @@ def _errors(result: EnergyResult, reader: RunReader, scene: Scene, recorded: Rec
     gain, zero_j = _stated(result)
     zero_j += _half_count_j(trace, recorded.channel, float(cut[-1] - cut[0]), length_s)
 
-    def error(value: float | None, interval: tuple[float, float] | None, truth: float) -> _Error:
+    def error(value: float | None, interval: tuple[float, float] | None, truth: float, own_j: float) -> _Error:
         assert value is not None
         assert interval is not None
         half = (interval[1] - interval[0]) / 2
-        return _Error((value - truth) / truth, max(half, gain * truth + zero_j) / truth)
+        return _Error((value - truth) / truth, max(half, gain * truth + zero_j) / truth, own_j / truth)
+
+    own = [part for part in result.budget if not part.common]
+    dof = [part.dof for part in own]
+    gross_own = combine([part.gross_u_j for part in own], dof).half_j
+    dynamic_own = combine([part.u_j for part in own], dof).half_j
 
     return (
-        error(result.gross_energy_per_inference_j, result.gross_interval_95_j, gross_j),
-        error(result.energy_per_inference_j, result.interval_95_j, dynamic_j),
+        error(result.gross_energy_per_inference_j, result.gross_interval_95_j, gross_j, gross_own),
+        error(result.energy_per_inference_j, result.interval_95_j, dynamic_j, dynamic_own),
     )
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from harness.cli.format import percent
 from harness.cli.results import console, print_json
 from harness.core.errors import DeviceError, SpecError
-from harness.testing.fault_matrix import OUTCOMES, Judged, find_trials, judge
+from harness.testing.fault_matrix import OUTCOMES, Judged, find_trials, judge_all
 
 SAID = 70  # characters of what was said that the table shows
 
@@ -21,7 +21,7 @@ def show_faults(*, meter: str | None, fault: str | None, as_json: bool) -> None:
         names = sorted({t.meter if meter is None else t.fault for t in find_trials(meter=meter)})
         known = names or sorted({t.meter for t in find_trials()})
         raise SpecError(f"no fault trial for meter {meter!r}, fault {fault!r}", hint=f"there are {', '.join(known)}")
-    rows = [judge(trial) for trial in trials]
+    rows = list(judge_all(trials))
     if as_json:
         print_json([row.to_json() for row in rows])
     else:
