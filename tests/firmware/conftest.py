@@ -108,4 +108,4 @@ def joined(messages: list[Message]) -> tuple[np.ndarray, np.ndarray, np.ndarray,
     t_us = np.concatenate([m.t_us for m in found]).astype(np.int64)
     seq = seq[0] + np.concatenate(([0], np.cumsum(np.diff(seq) & 0xFFFF)))
     t_us = t_us[0] + np.concatenate(([0], np.cumsum(np.diff(t_us) & 0xFFFFFFFF)))
-    return seq, t_us, np.concatenate([m.shunt for m in found]), np.concatenate([m.bus for m in found])
+    return seq, t_us, np.concatenate([m.shunt_raw for m in found]), np.concatenate([m.bus_raw for m in found])

@@ -20,9 +20,10 @@ FASTEST = [
     (115200, "b", "199D", 532, "1995"),
     (250000, "a", "19D5", 2130, "19CD"),
     (500000, "a", "19CD", 1060, "199D"),
-    (500000, "b", "199D", 532, "1995"),
+    (250000, "b", "199D", 532, "1995"),
+    (500000, "b", "19CD", 1060, "199D"),
     (1000000, "a", "19CD", 1060, "199D"),
-    (1000000, "b", "199F", 1064, "1995"),
+    (1000000, "b", "19CD", 1060, "199D"),
 ]
 
 
@@ -30,6 +31,7 @@ def measured(start: Start, baud: int, form: str, cfg: str, *, slow: float, **bui
     """Sample for a while; how many conversions the chip made meanwhile, and what became of them."""
     talk = Talk(start(build={"baud": baud} | build, conversion_error=slow).pty, baud)
     talk.ask(f"CFG cfg={cfg} cal=1000 per=0 fmt={form}", Configured)
+    talk.decoder.take_counts()  # of a hello that was under way when the port was opened
     heard = talk.ask("START", Configured) + talk.hear(SECONDS) + talk.ask("STOP", Counted)
     seq, t_us, _, _ = joined(heard)
     counted = heard[-1]
@@ -44,7 +46,7 @@ def measured(start: Start, baud: int, form: str, cfg: str, *, slow: float, **bui
 
 
 @pytest.mark.parametrize("baud, form, cfg, conversion_us, refused", FASTEST)
-@pytest.mark.parametrize("slow", [-0.03, 0.0, 0.1])
+@pytest.mark.parametrize("slow", [0.0, 0.1])
 def test_the_highest_rates(
     start: Start, baud: int, form: str, cfg: str, conversion_us: int, refused: str, slow: float
 ) -> None:
@@ -54,6 +56,13 @@ def test_the_highest_rates(
     assert found["sent"] == found["samples"]
     # a lost conversion, or one read twice, would show: one of thousands moves the mean by more than its tolerance
     assert found["period_us"] == pytest.approx(conversion_us * (1 + slow), abs=300 / found["samples"])
+
+
+def test_a_chip_that_is_faster_than_its_datasheet_loses_less_than_one_in_a_thousand(start: Start) -> None:
+    """The datasheet says how slow it may be, not how fast."""
+    found = measured(start, 115200, "b", "199D", slow=-0.03)
+    assert (found["ovr"], found["holes"]) == (0, 0)
+    assert found["period_us"] == pytest.approx(532 * 0.97, rel=1e-3)
 
 
 @pytest.mark.parametrize("baud, form, cfg, conversion_us, refused", FASTEST)
