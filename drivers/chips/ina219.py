@@ -108,14 +108,14 @@ class Config:
         return self.range_mv * 100
 
 
-def config_word(*, range_mv: int, bus_range_v: int, shunt_code: int, bus_code: int, mode: int = BOTH_CONTINUOUS) -> int:
+def config_word(*, range_mv: int, bus_range_v: int, sadc: int, badc: int, mode: int = BOTH_CONTINUOUS) -> int:
     """The configuration word; ValueError for a range that the chip has not."""
     if range_mv not in RANGES_MV:
         raise ValueError(f"the INA219 has shunt ranges of {RANGES_MV} mV, not {range_mv}")
     if bus_range_v not in (16, 32):
         raise ValueError(f"the INA219 has bus ranges of 16 and 32 V, not {bus_range_v}")
     brng = 0x2000 if bus_range_v == 32 else 0
-    return brng | RANGES_MV.index(range_mv) << 11 | (bus_code & 0xF) << 7 | (shunt_code & 0xF) << 3 | mode & 0x7
+    return brng | RANGES_MV.index(range_mv) << 11 | (badc & 0xF) << 7 | (sadc & 0xF) << 3 | mode & 0x7
 
 
 def bus_code(bus_register: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:

@@ -199,5 +199,7 @@ class InasLink:
                 f"the streamer on {self._options.port} sent no sample within 3 s",
                 hint="press its reset button, run again",
             )
-        t_us, shunt, bus = (np.concatenate([getattr(m, name) for m in found]) for name in ("t_us", "shunt", "bus"))
+        t_us, shunt, bus = (
+            np.concatenate([getattr(m, name) for m in found]) for name in ("t_us", "shunt_raw", "bus_raw")
+        )
         return Samples(found[0].seq, t_us, shunt, bus)

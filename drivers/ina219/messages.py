@@ -57,8 +57,8 @@ class Samples:
 
     seq: int
     t_us: Int64Array
-    shunt: Int64Array
-    bus: Int64Array
+    shunt_raw: Int64Array
+    bus_raw: Int64Array
     epoch: int | None = None
 
 
@@ -193,5 +193,5 @@ def samples_frame(samples: Samples, *, dt_us: int) -> bytes:
     count = len(samples.t_us)
     head = _HEAD.pack(SAMPLES_FRAME, samples.epoch or 0, samples.seq, int(samples.t_us[0]), count, dt_us)
     both = np.zeros(count, _SAMPLE)
-    both["shunt"], both["bus"] = samples.shunt, samples.bus
+    both["shunt"], both["bus"] = samples.shunt_raw, samples.bus_raw
     return frame(head + both.tobytes())

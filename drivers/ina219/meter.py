@@ -74,7 +74,7 @@ class Ina219:
 
     def _measured_supply_v(self, seen: Samples) -> float:
         """Voltage on the supply's side. DeviceError if there is none: a power of 0 W would look like a reading."""
-        volts = float(np.mean(bus_code(seen.bus) * COUNTS_PER_BUS_LSB + seen.shunt)) * SHUNT_LSB_V
+        volts = float(np.mean(bus_code(seen.bus_raw) * COUNTS_PER_BUS_LSB + seen.shunt_raw)) * SHUNT_LSB_V
         if volts < LEAST_SUPPLY_V:
             raise DeviceError(
                 f"the INA219 on {self._options.port} sees a bus voltage of {volts:.2f} V",

@@ -65,8 +65,8 @@ class InaOptions:
         return config_word(
             range_mv=self.range_mv,
             bus_range_v=self.bus_range_v,
-            shunt_code=adc_code(bits=self.bits, averages=self.averaging),
-            bus_code=adc_code(bits=self.bits, averages=self.bus_averaging),
+            sadc=adc_code(bits=self.bits, averages=self.averaging),
+            badc=adc_code(bits=self.bits, averages=self.bus_averaging),
             mode=SHUNT_CONTINUOUS if self.shunt_only and not both else BOTH_CONTINUOUS,
         )
 

@@ -84,12 +84,12 @@ class RowShape:
     def bus_time_ns(self) -> int:
         return round(self.config.bus_time_us * 1000)
 
-    def voltage_raw(self, shunt: Int64Array, bus: Int64Array) -> Int64Array:
+    def voltage_raw(self, shunt_raw: Int64Array, bus_raw: Int64Array) -> Int64Array:
         """Counts of 10 uV (K,) on the side that is asked for, from the registers (K,)."""
         if self.supply_raw is not None:
-            return self.supply_raw - shunt if self.load_side else np.full(len(shunt), self.supply_raw, np.int64)
-        load = bus_code(bus).astype(np.int64) * COUNTS_PER_BUS_LSB
-        return load if self.load_side else load + shunt
+            return self.supply_raw - shunt_raw if self.load_side else np.full(len(shunt_raw), self.supply_raw, np.int64)
+        load = bus_code(bus_raw).astype(np.int64) * COUNTS_PER_BUS_LSB
+        return load if self.load_side else load + shunt_raw
 
     def calibration(self, first_row: int) -> list[CalibrationPiece]:
         """Clipped low (code 2) has none. Clipped high has, so that it reaches `max_power_w` and is refused."""
@@ -154,7 +154,7 @@ class RowBuilder:
             self._calibration += self.shape.calibration(self._pending)
             self._restate = False
         self._last_us, self._last_ns, self._first = int(t_us[-1]), int(t_ns[-1]), False
-        self._parts.append((t_ns, samples.shunt, samples.bus))
+        self._parts.append((t_ns, samples.shunt_raw, samples.bus_raw))
         self._pending += len(t_ns)
         self.anchor(int(t_us[-1]) * 1000, arrival_ns)
 

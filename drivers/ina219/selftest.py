@@ -23,8 +23,8 @@ PINGS = 10
 def self_test(link: InasLink, options: InaOptions, clock: WaitClock) -> Sequence[CheckItem]:
     """Findings about an opened meter that does not sample. Leaves the chip in mode both."""
     seen = link.look()
-    shunt_v = float(np.mean(seen.shunt)) * SHUNT_LSB_V
-    bus_v = float(np.mean(bus_code(seen.bus))) * BUS_LSB_V
+    shunt_v = float(np.mean(seen.shunt_raw)) * SHUNT_LSB_V
+    bus_v = float(np.mean(bus_code(seen.bus_raw))) * BUS_LSB_V
     current_a = shunt_v / options.shunt_ohm
     supply_v = bus_v + shunt_v
     full_a = options.range_mv * 1e-3 / options.shunt_ohm
@@ -49,7 +49,9 @@ def self_test(link: InasLink, options: InaOptions, clock: WaitClock) -> Sequence
             "" if forward else "swap VIN+ and VIN-: the current runs backwards",
         )
     )
-    room = not np.any(clipped(seen.shunt, options.config)) and abs(shunt_v) < NEAR_FULL_SCALE * options.range_mv * 1e-3
+    room = (
+        not np.any(clipped(seen.shunt_raw, options.config)) and abs(shunt_v) < NEAR_FULL_SCALE * options.range_mv * 1e-3
+    )
     items.append(
         CheckItem(
             "range",

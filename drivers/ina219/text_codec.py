@@ -15,7 +15,11 @@ LEAST_JUDGED = 25
 
 
 class LineSplitter:
-    """`feed` bytes, get lines: stripped, bytes that are no UTF-8 dropped, the first (partial) line left out."""
+    """`feed` bytes, get lines: stripped, the first (partial) line left out.
+
+    A byte that is no UTF-8 stays in its place as U+FFFD, so that no format reads across it: a damaged digit left out
+    would make another number.
+    """
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -35,7 +39,7 @@ class LineSplitter:
             if self._first:
                 self._first = False
             else:
-                lines.append(text.decode("utf-8", "ignore").replace("\0", "").strip())
+                lines.append(text.decode("utf-8", "replace").strip("\0").strip())
 
 
 class TextDecoder:

@@ -161,6 +161,7 @@ class Ina219Text:
                 f"all lines from {options.port} came at once", hint="run again; if it stays so, use another cable"
             )
         period_ns = int(np.median(usual)) if form.has_time else int((times[-1] - times[0]) / (len(times) - 1))
+        period_ns = _about(period_ns)
         self._rows = TextRows(recipe, wrap_us=form.wrap_us if form.has_time else None, period_ns=period_ns)
         name = PurePath(options.port).name
         details = {
@@ -200,8 +201,8 @@ class Ina219Text:
             raise DeviceError(f"the sketch on {self._options.port} is being read already", hint="stop it first")
         while chunk := self._read(0.0):  # what was printed before is not of this acquisition
             self._decoded(chunk)
-        self._rows.pause()
         self._sampling, self._pending, self._heard_ns = True, None, self._clock.now_ns()
+        self._rows.pause(self._heard_ns)
 
     def step(self, until_ns: int) -> Block | None:
         """Read until host time `until_ns` (virtual time: what has arrived)."""
@@ -260,8 +261,8 @@ class Ina219Text:
             chunk = self._read(0.0 if self._clock.virtual else max(0.0, min(READ_S, left_ns / NS_PER_S)))
             arrival_ns = self._clock.now_ns()
             records = self._decoded(chunk)
-            for record in records:
-                rows.add(record, arrival_ns)
+            if records:
+                rows.add_all(records, arrival_ns)
                 self._heard_ns = arrival_ns
             if (not chunk) if self._clock.virtual else (left_ns <= 0):
                 return
@@ -302,6 +303,11 @@ class Ina219Text:
             raise error
 
 
+def _about(period_ns: int) -> int:
+    """Two significant digits: more is not known of a sketch's loop."""
+    return int(float(f"{period_ns:.1e}"))
+
+
 def _accuracy(options: TextOptions, recipe: Recipe, seen: Sequence[tuple[Record, int]]) -> Accuracy:
     """Limits: the chip's at its widest range (the sketch says none), the shunt's tolerance, the printed digits."""
     limits = chip.limits(320)
@@ -317,12 +323,12 @@ def _accuracy(options: TextOptions, recipe: Recipe, seen: Sequence[tuple[Record,
         step_w = max(values[POWER].digit_nano * NANO_SI, 20 * chip.SHUNT_LSB_V / options.shunt_ohm)
         note = f"assumed: {voltage_v:g} V for the zero (supply_v)"
     else:
-        voltage_v = max(float(mean[1]), 0.1)
+        voltage_v = max(round(float(mean[1]), 1), 0.1)  # limits need no more, and are the same each time
         digit_v = 0.0 if recipe.voltage is None else values[recipe.voltage].digit_nano * NANO_SI
         gain += digit_v / 2 / voltage_v  # a steady voltage is rounded the same way every time
         gain += options.supply_tolerance_rel if recipe.voltage is None else 0.0
         step_a = max(values[CURRENT].digit_nano * NANO_SI, chip.SHUNT_LSB_V / options.shunt_ohm)
-        step_w = float(np.hypot(step_a * voltage_v, digit_v * abs(float(mean[0]))))
+        step_w = float(np.hypot(step_a * voltage_v, digit_v * max(round(abs(float(mean[0])), 1), 0.1)))
         note = "printed digits as the resolution"
     return Accuracy(
         gain_rel=gain,

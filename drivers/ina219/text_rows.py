@@ -7,7 +7,7 @@ a reading is a point.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,13 @@ SLACK_US = 1_000_000  # a stamp may be further ahead of the last than the time t
 class Recipe:
     """How power comes from what is printed: `power` as printed, or current times a voltage.
 
-    `voltage`: which one (None: `supply_nano`); `shunt_sign`: +1 or -1 adds the shunt's voltage or takes it off, as
+    `voltage`: which one (None: `supply_nano`); `drop`: +1 or -1 adds the shunt's voltage or takes it off, as
     printed, or (if it is not) current times `shunt_ohm`; 0 leaves the voltage as it is.
     """
 
     power: bool
     voltage: str | None = None
-    shunt_sign: int = 0
+    drop: int = 0
     shunt_printed: bool = False
     shunt_ohm: float = 0.0
     supply_nano: int | None = None
@@ -73,7 +73,7 @@ class Recipe:
         if self.power:
             return "power as printed"
         shunt = "printed shunt voltage" if self.shunt_printed else f"current x {self.shunt_ohm:g} ohm"
-        side = {0: "", 1: f" + {shunt}", -1: f" - {shunt}"}[self.shunt_sign]
+        side = {0: "", 1: f" + {shunt}", -1: f" - {shunt}"}[self.drop]
         return f"current x ({self.voltage or 'supply_v'}{side})"
 
     @property
@@ -85,7 +85,7 @@ class Recipe:
     def needs(self) -> frozenset[str]:
         if self.power:
             return frozenset({POWER})
-        shunt = {SHUNT} if self.shunt_sign and self.shunt_printed else set()
+        shunt = {SHUNT} if self.drop and self.shunt_printed else set()
         return frozenset({CURRENT} | ({self.voltage} if self.voltage else set()) | shunt)
 
     def raw(self, record: Record) -> tuple[int, ...] | None:
@@ -98,8 +98,8 @@ class Recipe:
         current = values[CURRENT].nano
         volts = self.supply_nano if self.voltage is None else values[self.voltage].nano
         assert volts is not None
-        if self.shunt_sign:
-            volts += self.shunt_sign * (values[SHUNT].nano if self.shunt_printed else round(current * self.shunt_ohm))
+        if self.drop:
+            volts += self.drop * (values[SHUNT].nano if self.shunt_printed else round(current * self.shunt_ohm))
         return current, volts
 
 
@@ -122,11 +122,25 @@ class TextRows:
         self._paused = True
         self._told = False
 
-    def pause(self) -> None:
-        """What comes next does not follow on what came last."""
+    def pause(self, now_ns: int) -> None:
+        """What comes next does not follow on what came last, and is from after the host time `now_ns`."""
         self._paused, self._told = True, False
+        if self.wrap_us is None:
+            self._last_ns = now_ns
+
+    def add_all(self, records: Sequence[Record], arrival_ns: int) -> None:
+        """Records that arrived together. Without a clock of their own they are laid out at their period, the last one
+        at its arrival; nothing lies before what came before."""
+        step_ns = self.period_ns
+        if self._last_ns is not None and len(records) > 1:
+            step_ns = min(step_ns, max((arrival_ns - self._last_ns) // len(records), 1))
+        for at, record in enumerate(records):
+            back = len(records) - 1 - at
+            self.counts["arrived_together"] += int(back > 0 and self.wrap_us is None)
+            self.add(record, arrival_ns - (back * step_ns if self.wrap_us is None else 0))
 
     def add(self, record: Record, arrival_ns: int) -> None:
+        """One record; `arrival_ns` is its time if the sketch prints none."""
         raw = self.recipe.raw(record)
         if raw is None:
             self.counts["incomplete_records"] += 1
@@ -136,7 +150,6 @@ class TextRows:
             t_ns = arrival_ns
             if self._last_ns is not None and t_ns <= self._last_ns:
                 t_ns = self._last_ns + 1
-                self.counts["arrived_together"] += 1
         else:
             if record.time_us is None:
                 self.counts["incomplete_records"] += 1

@@ -7,6 +7,8 @@ import pytest
 
 from drivers.monsoon.meter import open_meter as open_monsoon
 from drivers.rapl.meter import open_meter as open_rapl
+from drivers.simulated.ina219.subject import subject as streamer
+from drivers.simulated.ina219.subject import text_subject as sketch
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
 from drivers.simulated.replay.subject import subject as replayed
@@ -60,4 +62,18 @@ def test_monsoon(check: Callable[[Subject], None], monsoon: Subject) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_replay(check: Callable[[Subject], None]) -> None:
     with replayed() as subject:
+        check(subject)
+
+
+@pytest.mark.parametrize(("mode", "form"), [("both", "text"), ("shunt", "text"), ("shunt", "binary")])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_ina219(check: Callable[[Subject], None], mode: str, form: str) -> None:
+    with streamer(mode, form) as subject:
+        check(subject)
+
+
+@pytest.mark.parametrize("form", ["five", "adafruit"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_ina219_text(check: Callable[[Subject], None], form: str) -> None:
+    with sketch(form) as subject:
         check(subject)

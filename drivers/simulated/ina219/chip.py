@@ -75,8 +75,8 @@ class Conversions:
     """Cycles (K,): when each was ready (ns, host) and the registers it left."""
 
     ready_ns: Int64Array
-    shunt: Int64Array
-    bus: Int64Array
+    shunt_raw: Int64Array
+    bus_raw: Int64Array
 
 
 class Ina219Chip:

@@ -25,17 +25,17 @@ class LineFaults:
 class SerialLine:
     """Messages go in whole at a time, bytes come out when they have been sent."""
 
-    def __init__(self, baud: int, faults: LineFaults, *, seed: int = 0, buffer_bytes: int = 256) -> None:
+    def __init__(self, baud: int, faults: LineFaults, *, seed: int = 0, room_bytes: int = 256) -> None:
         self.byte_ns = 10e9 / baud
         self.faults = faults
-        self.buffer_bytes = buffer_bytes
+        self.room_bytes = room_bytes
         self._rng = np.random.default_rng([seed, 232])
         self._queue: deque[tuple[float, bytes]] = deque()  # when its first byte begins, and what is left
         self._free_ns = 0.0
 
     def room(self, size: int, at_ns: int) -> bool:
         """Whether the transmit buffer has room for `size` more bytes."""
-        return (self._free_ns - at_ns) / self.byte_ns + size <= self.buffer_bytes
+        return (self._free_ns - at_ns) / self.byte_ns + size <= self.room_bytes
 
     def send(self, data: bytes, at_ns: int) -> None:
         begin = max(float(at_ns), self._free_ns)

@@ -30,7 +30,7 @@ class Printed:
     bus_v: float
     shunt_mv: float
     current_ma: float
-    power_mw: float
+    milliwatt: float
 
     @property
     def load_v(self) -> float:
@@ -52,16 +52,16 @@ def _four(p: Printed) -> str:
 def _adafruit(p: Printed) -> str:
     return (
         f"Bus Voltage:   {p.bus_v:.2f} V\r\nShunt Voltage: {p.shunt_mv:.2f} mV\r\nLoad Voltage:  {p.load_v:.2f} V\r\n"
-        f"Current:       {p.current_ma:.2f} mA\r\nPower:         {p.power_mw:.2f} mW\r\n\r\n"
+        f"Current:       {p.current_ma:.2f} mA\r\nPower:         {p.milliwatt:.2f} mW\r\n\r\n"
     )
 
 
 def _esp(p: Printed) -> str:
-    return f"Voltage: {p.bus_v:.2f} V\r\nCurrent: {p.current_ma:.2f} mA\r\nPower: {p.power_mw:.2f} mW\r\n"
+    return f"Voltage: {p.bus_v:.2f} V\r\nCurrent: {p.current_ma:.2f} mA\r\nPower: {p.milliwatt:.2f} mW\r\n"
 
 
 def _blanks(p: Printed) -> str:
-    return f"{p.millis} {p.current_ma:.2f} {p.power_mw:.2f}\r\n"
+    return f"{p.millis} {p.current_ma:.2f} {p.milliwatt:.2f}\r\n"
 
 
 def _json(p: Printed) -> str:
@@ -140,8 +140,8 @@ class Sketch:
 
     def _measure(self, at_ns: int) -> Printed:
         found = self._chip.convert(at_ns)
-        if len(found.shunt):
-            self._registers = (int(found.shunt[-1]), int(found.bus[-1]))
+        if len(found.shunt_raw):
+            self._registers = (int(found.shunt_raw[-1]), int(found.bus_raw[-1]))
         shunt, bus = self._registers
         counts = shunt * CALIBRATION // 4096
         millis = self._first_ms + math.floor((at_ns - self._boot_ns) * 1e-6 * (1 + self._clock_rel))

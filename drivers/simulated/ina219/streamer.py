@@ -159,7 +159,7 @@ class Streamer:
             found = self.chip.convert(at_ns)
             polls = self._rng.integers(0, POLL_NS, len(found.ready_ns))
             for ready_ns, shunt, bus, poll in zip(
-                found.ready_ns.tolist(), found.shunt.tolist(), found.bus.tolist(), polls.tolist(), strict=True
+                found.ready_ns.tolist(), found.shunt_raw.tolist(), found.bus_raw.tolist(), polls.tolist(), strict=True
             ):
                 self._take(ready_ns + poll, shunt, bus)
             if at_ns >= self._check_ns:

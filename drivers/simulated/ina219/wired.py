@@ -14,10 +14,10 @@ from harness.io.serial_port import OpenPort, SerialPort
 
 def simulator(
     source: PowerSource, *, begin_ns: int, baud: int = 115200, chip: ChipUnit | None = None, mcu: McuUnit | None = None,
-    line: LineFaults | None = None, mishaps: Sequence[Mishap] = (), seed: int = 0, buffer_bytes: int = 256,
+    line: LineFaults | None = None, mishaps: Sequence[Mishap] = (), seed: int = 0, room_bytes: int = 256,
 ) -> Streamer:  # fmt: skip
     """A streamer that meters `source` from `begin_ns` on."""
-    wire = SerialLine(baud, line or LineFaults(), seed=seed, buffer_bytes=buffer_bytes)
+    wire = SerialLine(baud, line or LineFaults(), seed=seed, room_bytes=room_bytes)
     part = Ina219Chip(source, chip or ChipUnit(), begin_ns=begin_ns, seed=seed)
     return Streamer(part, wire, begin_ns=begin_ns, unit=mcu, mishaps=mishaps, seed=seed)
 

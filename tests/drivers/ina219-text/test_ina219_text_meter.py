@@ -1,19 +1,15 @@
 """The shipped reader of sketches on the sketch simulator: every format's energy, its clock, and what it refuses."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
 from drivers.ina219.text_meter import open_meter
-from drivers.simulated.ina219 import ChipUnit, EnergySource, InProcessPort, Ina219Chip, LineFaults, SerialLine, Sketch
-from drivers.simulated.ina219.subject import text_subject
+from drivers.simulated.ina219 import ChipUnit, EnergySource, Ina219Chip, InProcessPort, LineFaults, SerialLine, Sketch
 from harness.core.clock import HOST
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest, SelfTesting, StreamingMeter
 from harness.core.trace import Block, ReadingKind, Trace, join_blocks
 from harness.core.waiting import VirtualClock
-from harness.testing.conformance import CHECKS, Subject
 from harness.testing.faults import BEGIN_NS, Scene
 
 LEAD_NS = 12_000_000_000
@@ -55,13 +51,6 @@ def record(form: str, options: dict[str, object] | None = None, **device: object
 def busy_w(trace: Trace) -> float:
     power = trace.power_w("load")
     return float(np.median(power[power > 3.5]))
-
-
-@pytest.mark.parametrize("form", ["five", "adafruit"])
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_conformance_with_and_without_a_clock(check: Callable[[Subject], None], form: str) -> None:
-    with text_subject(form) as under_test:
-        check(under_test)
 
 
 @pytest.mark.parametrize(

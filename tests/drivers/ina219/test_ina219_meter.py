@@ -1,7 +1,5 @@
 """The shipped driver on the wire simulator: energy against the scene, what chip and board suffer, what is refused."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -18,12 +16,10 @@ from drivers.simulated.ina219 import (
     simulator,
     steady,
 )
-from drivers.simulated.ina219.subject import subject
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
 from harness.core.ports import MeterRequest, SelfTesting, StreamingMeter
 from harness.core.trace import Block, ReadingKind, Trace, join_blocks
 from harness.core.waiting import VirtualClock
-from harness.testing.conformance import CHECKS, Subject
 from harness.testing.faults import BEGIN_NS, Scene
 
 LEAD_NS = 10_000_000_000
@@ -70,14 +66,6 @@ def mean_w(trace: Trace, begin_s: float, end_s: float) -> float:
     origin = trace.anchors[0, 0] - (trace.anchors[0, 1] - BEGIN_NS)
     t = (trace.t_ns - origin) * 1e-9
     return float(np.mean(trace.power_w("load")[(t > begin_s) & (t < end_s)]))
-
-
-@pytest.mark.parametrize("form", ["text", "binary"])
-@pytest.mark.parametrize("mode", ["shunt", "both"])
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_conformance_in_every_mode(check: Callable[[Subject], None], mode: str, form: str) -> None:
-    with subject(mode, form) as under_test:
-        check(under_test)
 
 
 def test_it_is_what_the_kit_and_the_bench_ask_for() -> None:
@@ -219,7 +207,7 @@ def test_saturation_is_marked_and_reaches_the_declared_maximum() -> None:
 
 
 def test_a_full_line_drops_samples_and_says_so() -> None:
-    bench = Bench({"mode": "shunt", "averaging": 8}, buffer_bytes=45)
+    bench = Bench({"mode": "shunt", "averaging": 8}, room_bytes=45)
     trace = bench.record()
     assert trace.counts["device_dropped"] == trace.counts["lost_samples"] > 0
 

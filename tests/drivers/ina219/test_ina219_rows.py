@@ -7,8 +7,8 @@ from drivers.chips.ina219 import Config, config_word
 from drivers.ina219.messages import Samples
 from drivers.ina219.rows import MicrosClock, RowBuilder, RowShape
 
-BOTH = Config.of(config_word(range_mv=80, bus_range_v=16, shunt_code=11, bus_code=8))
-SHUNT = Config.of(config_word(range_mv=80, bus_range_v=16, shunt_code=11, bus_code=8, mode=5))
+BOTH = Config.of(config_word(range_mv=80, bus_range_v=16, sadc=11, badc=8))
+SHUNT = Config.of(config_word(range_mv=80, bus_range_v=16, sadc=11, badc=8, mode=5))
 BUS_5V = 1250 << 3 | 2
 
 

@@ -53,7 +53,7 @@ def test_device_lines_say_what_the_page_says() -> None:
     assert configured[0] == Configured(1, 0x399F, 0x1000, 100000, 4000, "a")
     assert configured[1].fmt == "b"
     samples = [m for m in found if isinstance(m, Samples)]
-    assert [(m.seq, *m.t_us, *m.shunt, *m.bus) for m in samples] == [
+    assert [(m.seq, *m.t_us, *m.shunt_raw, *m.bus_raw) for m in samples] == [
         (0, 1000432, 1200, 10002),
         (1, 1004432, 1203, 10002),
         (2, 1008436, -3, 10002),
@@ -73,8 +73,8 @@ def test_the_printed_binary_frame_both_ways() -> None:
     assert isinstance(samples, Samples)
     assert (samples.epoch, samples.seq) == (1, 0)
     assert samples.t_us.tolist() == [1000432, 1001496, 1002560]
-    assert samples.shunt.tolist() == [1200, -3, 0]
-    assert samples.bus.tolist() == [10002, 10002, 10000]
+    assert samples.shunt_raw.tolist() == [1200, -3, 0]
+    assert samples.bus_raw.tolist() == [10002, 10002, 10000]
     assert samples_frame(samples, dt_us=1064) == FRAME
 
 
@@ -110,14 +110,14 @@ def test_adc_codes(code: int, bits: int, averages: int, typical_us: float, slowe
 
 
 def test_words_go_round() -> None:
-    word = chip.config_word(range_mv=320, bus_range_v=32, shunt_code=3, bus_code=3)
+    word = chip.config_word(range_mv=320, bus_range_v=32, sadc=3, badc=3)
     assert word == 0x399F
     for range_mv in chip.RANGES_MV:
         for averages in chip.AVERAGES:
             code = chip.adc_code(averages=averages)
-            word = chip.config_word(range_mv=range_mv, bus_range_v=16, shunt_code=code, bus_code=8, mode=5)
+            word = chip.config_word(range_mv=range_mv, bus_range_v=16, sadc=code, badc=8, mode=5)
             found = chip.Config.of(word)
-            assert (found.range_mv, found.shunt.averages, found.shunt_only) == (range_mv, averages, True)
+            assert (found.range_mv, found.shunt_raw.averages, found.shunt_only) == (range_mv, averages, True)
 
 
 def test_registers_of_the_worked_example() -> None:
@@ -135,7 +135,7 @@ def test_the_flags_are_no_part_of_the_voltage() -> None:
 
 def test_the_shunt_clips_at_its_range_without_a_flag() -> None:
     for range_mv in chip.RANGES_MV:
-        config = chip.Config.of(chip.config_word(range_mv=range_mv, bus_range_v=16, shunt_code=8, bus_code=8))
+        config = chip.Config.of(chip.config_word(range_mv=range_mv, bus_range_v=16, sadc=8, badc=8))
         volts = np.array([-1.0, -range_mv * 1e-3 + 2e-5, 0.0, range_mv * 1e-3 - 2e-5, 1.0])
         raw = chip.to_shunt_register(volts, config)
         assert raw.tolist() == [-range_mv * 100, -range_mv * 100 + 2, 0, range_mv * 100 - 2, range_mv * 100]

@@ -1,4 +1,4 @@
-"""An INA219 streamer, or a sketch that prints, on a pseudo-terminal, its shunt between the rig's supply and the board."""
+"""An INA219 streamer, or a sketch that prints, on a pseudo-terminal: its shunt is between supply and board."""
 
 from __future__ import annotations
 
