@@ -130,7 +130,7 @@ def _cannot(model: PlaneModel, reason: str) -> PairCheck:
 
 def _agreement(found: Comparison) -> str:
     low, high = found.blind_rel
-    return f"a scale error of either of them below {low:+.1%} or above {high:+.1%} would have shown"
+    return f"a scale error of the first against the second below {low:+.1%} or above {high:+.1%} would have shown"
 
 
 def _disagreement(model: PlaneModel, name: str, found: Comparison) -> str:

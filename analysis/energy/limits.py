@@ -127,16 +127,30 @@ def _stated(binding: MeterBinding, trace: Trace, channel: str) -> _Stated:
     """The best that is known of a channel's limits."""
     driver = trace.info.channel(channel).accuracy
     rows: dict[int | None, Accuracy] = {} if driver is None else {None: driver}
+    voltage_v = _voltage_v(trace, channel) if any(a.offset_a > 0 for a in binding.accuracy) else None
     for a in binding.accuracy:
         if a.channel == channel:
             noise = a.noise_w or (driver.noise_w if driver else 0.0)
-            rows[a.code] = Accuracy(a.gain_rel, a.offset_w, noise, a.source)
+            if a.offset_a > 0 and voltage_v is None:
+                continue  # ampere without a voltage are no watt: what the driver states stands
+            rows[a.code] = Accuracy(a.gain_rel, a.offset_w + a.offset_a * (voltage_v or 0.0), noise, a.source)
     found = binding.calibration.channel(channel) if binding.calibration else None
     if found is None or binding.calibration is None:
         return _Stated(rows)
     noise = max((a.noise_w for a in rows.values()), default=0.0)
     source = f"calibration of {binding.calibration.date} by {binding.calibration.by}"
     return _Stated({None: _calibrated(found, noise, source)})
+
+
+def _voltage_v(trace: Trace, channel: str) -> float | None:
+    """Mean voltage that a channel read; None if it has no column of volts."""
+    names = trace.info.channel(channel).columns
+    column = next((c.name for c in trace.info.columns if c.unit == "V" and c.name in names), None)
+    if column is None or len(trace) == 0:
+        return None
+    volts = trace.values(column)
+    known = volts[np.isfinite(volts)]
+    return float(np.mean(np.abs(known))) if len(known) else None
 
 
 def _calibrated(found: ChannelCalibration, noise_w: float, source: str) -> Accuracy:

@@ -10,6 +10,7 @@ from harness.core.bench_facts import ChannelAccuracy
 
 VOLTAGE_OPTIONS = ("voltage_v", "supply_v")  # options of drivers that say at which voltage the board is fed
 SHUNT_OPTION = "shunt_ohm"
+TOLERANCE_OPTION = "shunt_tolerance_rel"
 
 Options = Mapping[str, str | int | float]
 
@@ -17,47 +18,56 @@ Options = Mapping[str, str | int | float]
 def resolve_accuracy(
     channel: str, sections: tuple[ChannelAccuracySection, ...], options: Options, document: Document, at: Location
 ) -> tuple[ChannelAccuracy, ...]:
-    """Limits in W of one channel, a row for each range. `options`: of the driver as the bench has it.
+    """Limits of one channel, a row for each range. `options`: of the driver as the bench has it.
 
-    SpecError (at `at` in `document`, the meter file) if a range stands twice or an offset cannot become watt.
+    Where neither an option nor the section says the voltage, the zero stays in A: the analysis knows the voltage that
+    was read. SpecError (at `at` in `document`, the meter file) if a range stands twice, a condition is about an option
+    without a default, or an offset across the shunt has no shunt.
     """
-    codes = [section.range for section in sections]
+    held = tuple(section for section in sections if _holds(section, options, document, at))
+    codes = [section.range for section in held]
     for code in codes:
         if codes.count(code) > 1:
             named = "all ranges" if code is None else f"range {code}"
             raise document.error(f"{channel} has two accuracies for {named}", at, hint="keep one of them")
-    return tuple(
-        ChannelAccuracy(
-            channel, section.range, float(section.gain_rel), _offset_w(section, options, document, at),
-            float(section.noise_w), section.bandwidth_hz, section.window_s, section.update_s, section.source,
-        )
-        for section in sections
-    )  # fmt: skip
+    return tuple(_resolved(channel, section, options, document, at) for section in held)
 
 
-def _offset_w(section: ChannelAccuracySection, options: Options, document: Document, at: Location) -> float:
-    """offset_w + offset_a x V + offset_v / R x V."""
-    watt = section.offset_w or 0.0
-    if section.offset_a is None and section.offset_v is None:
-        return float(watt)
-    voltage_v = _positive(options, VOLTAGE_OPTIONS) or section.voltage_v
-    if voltage_v is None:
-        raise document.error(
-            "a limit of the zero in ampere or volt needs the supply's voltage to become watt",
-            at,
-            hint="add `voltage_v:` to it (the highest that is measured), or give the meter the option voltage_v",
-        )
-    watt += (section.offset_a or 0.0) * voltage_v
+def _holds(section: ChannelAccuracySection, options: Options, document: Document, at: Location) -> bool:
+    for name, value in section.when.items():
+        if name not in options:
+            raise document.error(
+                f"an accuracy holds when {name} is {value!r}, but the meter file gives no default of {name}",
+                at,
+                hint=f"add it to the file's options: {{{name}: ...}}",
+            )
+    return all(options[name] == value for name, value in section.when.items())
+
+
+def _resolved(
+    channel: str, section: ChannelAccuracySection, options: Options, document: Document, at: Location
+) -> ChannelAccuracy:
+    """Gain + the shunt's tolerance; offset_w + (offset_a + offset_v / R) x V."""
+    offset_a = section.offset_a or 0.0
     if section.offset_v is not None:
         shunt_ohm = _positive(options, (SHUNT_OPTION,)) or section.shunt_ohm
         if shunt_ohm is None:
             raise document.error(
-                "a limit of the zero across the shunt needs the shunt to become watt",
+                "a limit of the zero across the shunt needs the shunt",
                 at,
                 hint="add `shunt_ohm:` to it, or give the meter the option shunt_ohm",
             )
-        watt += section.offset_v / shunt_ohm * voltage_v
-    return float(watt)
+        offset_a += section.offset_v / shunt_ohm
+    voltage_v = _positive(options, VOLTAGE_OPTIONS) or section.voltage_v
+    watt = (section.offset_w or 0.0) + offset_a * (voltage_v or 0.0)
+    tolerance = section.shunt_tolerance_rel
+    if tolerance is not None:
+        tolerance = _positive(options, (TOLERANCE_OPTION,)) or tolerance
+    return ChannelAccuracy(
+        channel, section.range, float(section.gain_rel + (tolerance or 0.0)), float(watt), float(section.noise_w),
+        section.bandwidth_hz, section.window_s, section.update_s, section.source,
+        offset_a=float(offset_a) if voltage_v is None else 0.0,
+    )  # fmt: skip
 
 
 def _positive(options: Options, names: tuple[str, ...]) -> float | None:

@@ -26,8 +26,12 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class ChannelAccuracySection(Section):
-    """Limits of error of a channel, in one range or in all; offsets in W, A and V add up."""
+    """Limits of error of a channel, in one range or in all; offsets in W, A and V add up.
 
+    `when`: only where the meter's options say so; `shunt_tolerance_rel` is added to the gain.
+    """
+
+    when: dict[str, str | int | float] = {}
     range: Annotated[int, Field(ge=0)] | None = None
     gain_rel: Relative
     offset_w: NotNegative | None = None
@@ -35,6 +39,7 @@ class ChannelAccuracySection(Section):
     offset_v: NotNegative | None = None
     voltage_v: Positive | None = None
     shunt_ohm: Positive | None = None
+    shunt_tolerance_rel: Relative | None = None
     noise_w: NotNegative = 0.0
     bandwidth_hz: Positive | None = None
     window_s: Positive | None = None

@@ -14,8 +14,8 @@ from typing import Any
 class ChannelAccuracy:
     """Limits of error of one channel, in one range of the meter or (`code` None) in all without an entry of their own.
 
-    `gain_rel`: limit of the relative error of power; `offset_w`: limit of the zero, W; `noise_w`: standard deviation of
-    one reading, W; `bandwidth_hz`, `window_s`, `update_s`: what the maker states of a reading, None if nothing;
+    `gain_rel`: limit of the relative error of power; `offset_w`: limit of the zero, W, to which `offset_a` (A) times the
+    mean voltage of the trace is added; `noise_w`: standard deviation of one reading, W; `bandwidth_hz`, `window_s`, `update_s`: what the maker states of a reading, None if nothing;
     `source`: where the figures are printed.
     """
 
@@ -28,6 +28,7 @@ class ChannelAccuracy:
     window_s: float | None = None
     update_s: float | None = None
     source: str = ""
+    offset_a: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,31 @@ def test_ranges_have_limits_of_their_own_and_amperes_become_watts(lab: Any) -> N
     assert (coarse.noise_w, coarse.bandwidth_hz, coarse.window_s, coarse.update_s) == (0.01, 100, 0.001, 0.002)
 
 
+def test_a_section_holds_for_the_options_it_names_and_without_a_voltage_the_zero_stays_in_ampere(
+    lab: Any, base_files: dict[str, str]
+) -> None:
+    sections = ", ".join(
+        f"{{when: {{range_mv: {mv}}}, gain_rel: 0.005, shunt_tolerance_rel: 0.01, offset_v: {mv}e-6, shunt_ohm: 0.1, "
+        "source: x}" for mv in (80, 320)
+    )  # fmt: skip
+    meter = METER.replace("{accuracy}", f"[{sections}]").replace(
+        "driver: monsoon", "driver: monsoon\noptions: {range_mv: 320}"
+    )
+    lab.file("meters/hvpm.yaml", meter)
+    lab.file(
+        "benches/lab.yaml", base_files["benches/lab.yaml"].replace("{voltage_v: 4.0}", "{shunt_tolerance_rel: 0.02}")
+    )
+    (row,) = resolved(lab).meters[0].accuracy
+    assert row.gain_rel == pytest.approx(0.025)
+    assert (row.offset_w, row.offset_a) == (0.0, pytest.approx(320e-6 / 0.1))
+
+
 @pytest.mark.parametrize(
     ("accuracy", "words"),
     [
         ("{gain_rel: 0.01, source: x}", "offset_w, offset_a or offset_v"),
         ("{gain_rel: 0.01, offset_v: 1e-4, source: x}", "needs the shunt"),
+        ("{when: {range_mv: 80}, gain_rel: 0.01, offset_w: 0, source: x}", "no default of range_mv"),
         ("[{gain_rel: 0.01, offset_w: 0, source: x}, {gain_rel: 0.02, offset_w: 0, source: x}]", "for all ranges"),
         ("[{range: 1, gain_rel: 0.01, offset_w: 0, source: x}, {range: 1, gain_rel: 0, offset_w: 0, source: x}]",
          "for range 1"),
