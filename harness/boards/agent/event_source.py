@@ -24,13 +24,15 @@ class EventSource(FileSource):
     def __init__(self, events, period_s, buffer, edge_s=0.0):
         self._paths = [tuple(event) for event in events]
         self._sizes = [VALUE_BYTES] * len(self._paths)
+        self._offsets = [0] * len(self._paths)
         self._begin(period_s, buffer, edge_s)
 
     def _open(self, k):
         return open_event(*self._paths[k])
 
-    def _how(self):
-        return os.read, (self._fds, self._sizes)
+    @staticmethod
+    def _read(fd, size, offset):
+        return os.read(fd, size)  # an event has no offset: the kernel refuses pread
 
 
 def open_event(pmu_type, config, cpu):

@@ -24,6 +24,8 @@ class FileSource:
     each beat waits for at most so long until the first value has changed.
     """
 
+    _read = staticmethod(os.pread)
+
     def __init__(self, paths, period_s, buffer, registers=(), edge_s=0.0):
         self._paths = list(paths) + [register[0] for register in registers]
         self._offsets = [0] * len(paths) + [register[1] for register in registers]
@@ -45,10 +47,6 @@ class FileSource:
     def _open(self, k):
         return os.open(self._paths[k], os.O_RDONLY)
 
-    def _how(self):
-        """The system call that reads one value, and its arguments for all of them."""
-        return os.pread, (self._fds, self._sizes, self._offsets)
-
     def run(self):
         """Passes on a fixed grid until halted; beats that were missed are counted, never caught up.
 
@@ -57,14 +55,14 @@ class FileSource:
         if self._edge_ns:
             self._run_on_edges()
             return
-        clock, sleep, fds = now_ns, time.sleep, self._fds
-        read, arguments = self._how()
+        clock, sleep, read = now_ns, time.sleep, self._read
+        fds, sizes, offsets = self._fds, self._sizes, self._offsets
         period, rows = self._period_ns, self._buffer.rows
         due = clock()
         while not self.halted:
             begin = clock()
             try:
-                values = list(map(read, *arguments))
+                values = list(map(read, fds, sizes, offsets))
             except OSError:
                 values = [self._carefully(k) for k in range(len(fds))]
             end = clock()
@@ -103,12 +101,11 @@ class FileSource:
             time.sleep(max(0, due - now_ns()) / 1e9)
 
     def _carefully(self, k):
-        read, arguments = self._how()
         try:
             if self._fds[k] < 0:
                 self._fds[k] = self._open(k)
                 self.reopened += 1
-            return read(*[argument[k] for argument in arguments])
+            return self._read(self._fds[k], self._sizes[k], self._offsets[k])
         except OSError as error:
             if error.errno in GONE and self._fds[k] >= 0:
                 os.close(self._fds[k])

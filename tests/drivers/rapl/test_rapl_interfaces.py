@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from drivers.rapl import codec
 from drivers.rapl.meter import Rapl, open_meter
 from drivers.simulated.powercap import PowercapTree
 from drivers.simulated.powercap.devices import SimulatedDevices
-from drivers.simulated.powercap.processors import PROCESSORS
+from drivers.simulated.powercap.processors import PROCESSORS, SimulatedProcessor
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest
 from harness.core.trace import Block, MeterInfo, Trace, join_blocks
@@ -28,7 +29,7 @@ BOTH = ("perf", "msr")
 class Rig:
     """A processor whose channels each draw `watts`, and the shipped driver on it."""
 
-    def __init__(self, root: Path, layout: str, *, watts: float = 40.0, pmus: bool = True) -> None:
+    def __init__(self, root: Path, layout: str | SimulatedProcessor, *, watts: float = 40.0, pmus: bool = True) -> None:
         self.clock = VirtualClock()
         self.origin_ns = self.clock.now_ns()
         self.devices = SimulatedDevices(root, layout, now_ns=self.clock.now_ns).create(pmus=pmus)
@@ -215,6 +216,16 @@ def test_a_register_the_processor_lacks_is_left_out_or_refused_by_name(rig: Make
         made.info("package-3", interface="msr")
     with pytest.raises(DeviceError, match="no RAPL channel 'package-0/uncore' through perf"):
         made.info("package-0/uncore", interface="perf")
+
+
+def test_a_register_that_reads_zero_counts_nothing(tmp_path: Path) -> None:
+    """A client's DRAM register: it can be read, and stays at 0. A silent 0 is no reading."""
+    client = PROCESSORS["client"]
+    empty = dataclasses.replace(client.domains[2], start=0)
+    made = Rig(tmp_path, dataclasses.replace(client, domains=(*client.domains[:2], empty)), watts=0.0)
+    assert "reads 0" in made.info(interface="msr").details["left_out:package-0/uncore"]
+    with pytest.raises(DeviceError, match="reads 0: this processor does not count it"):
+        made.info("package-0/uncore", interface="msr")
 
 
 @pytest.mark.parametrize(
