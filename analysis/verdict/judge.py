@@ -15,6 +15,7 @@ from harness.core.clock import FloatArray, Int64Array
 from harness.core.ports import Verdict
 
 SLICES = 12
+LEAST_POINTS = 18  # two seconds of a meter that is polled ten times a second
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PowerJudge:
         known = np.isfinite(power)
         t, power = t[known], power[known]
         seconds = (int(t[-1]) - int(t[0])) * 1e-9 if len(t) else 0.0
-        if seconds < self.min_s or len(t) < 2 * SLICES:
+        if seconds < self.min_s or len(t) < LEAST_POINTS:
             return Verdict(ok=False, reason=f"{len(t)} points over {seconds:.1f} s are too few to judge")
         x, y = _slice_levels((t - t[0]) * 1e-9, power)
         if len(y) < SLICES // 2:
