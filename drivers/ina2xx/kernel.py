@@ -33,14 +33,14 @@ class Generation(StrEnum):
 class ChipKind:
     """One supported chip as the kernel's ina2xx driver sees it.
 
-    `calibration`: the fixed register value of the new generation (0: the chip has none); `shunt_div`: counts of shunt
-    voltage a mV; `power_factor`: counts of power a count of current and 1 V, old kernels' power count in mW.
+    `calibration`: the fixed register value of the new generation (0: the chip has none); `shunt_divider`: counts of
+    shunt voltage a mV; `power_factor`: counts of power a count of current and 1 V, old kernels' power count in mW.
     """
 
     name: str
     sheet: MonitorSheet
     calibration: int
-    shunt_div: int
+    shunt_divider: int
     power_factor: int
 
 
@@ -77,40 +77,40 @@ def generation_of(release: str) -> Generation:
     return Generation.NEW if (int(match[1]), int(match[2])) >= FIXED_CALIBRATION_SINCE else Generation.OLD
 
 
-def current_step_a(kind: ChipKind, generation: Generation, shunt_uohm: int) -> float:
+def current_step_a(kind: ChipKind, generation: Generation, resistor_uohm: int) -> float:
     """What one step of curr1_input is worth as the kernel prints it, A: never below 1 mA."""
     if kind.name == "ina260":
         return ina260.CURRENT_LSB_A
     if generation is Generation.NEW and kind.calibration:
-        return max(PRINTED_A, _current_lsb_ua(kind, shunt_uohm) * 1e-6)
+        return max(PRINTED_A, _current_lsb_ua(kind, resistor_uohm) * 1e-6)
     return PRINTED_A
 
 
-def power_step_w(kind: ChipKind, generation: Generation, shunt_uohm: int) -> float:
+def power_step_w(kind: ChipKind, generation: Generation, resistor_uohm: int) -> float:
     """One count of power1_input as the kernel prints it, W. Unknown generations get the coarser one."""
     if kind.name == "ina260":
         return ina260.POWER_LSB_W
     old_w = kind.power_factor * 1e-3
-    new_w = kind.power_factor * _current_lsb_ua(kind, shunt_uohm) * 1e-6
+    new_w = kind.power_factor * _current_lsb_ua(kind, resistor_uohm) * 1e-6
     return {Generation.OLD: old_w, Generation.NEW: new_w}.get(generation, max(old_w, new_w))
 
 
-def largest_current_a(kind: ChipKind, generation: Generation, shunt_uohm: int) -> float:
+def largest_current_a(kind: ChipKind, generation: Generation, resistor_uohm: int) -> float:
     """Where the chip's signed 16-bit current register ends, as printed, A."""
     if not kind.calibration:
         return float("inf")
-    lsb_a = _current_lsb_ua(kind, shunt_uohm) * 1e-6 if generation is Generation.NEW else PRINTED_A
+    lsb_a = _current_lsb_ua(kind, resistor_uohm) * 1e-6 if generation is Generation.NEW else PRINTED_A
     return 32767 * lsb_a
 
 
-def is_calibration_register(kind: ChipKind, shunt_uohm: int) -> bool:
+def is_calibration_register(kind: ChipKind, resistor_uohm: int) -> bool:
     """Whether `shunt_resistor` shows the calibration register (kernels between the rework and its mending, 4.16-4.18).
 
     4.096 and 2.048 mohm are no shunts that anybody sells, so the value alone is taken for the bug, on any release.
     """
-    return kind.calibration != 0 and shunt_uohm == kind.calibration
+    return kind.calibration != 0 and resistor_uohm == kind.calibration
 
 
-def _current_lsb_ua(kind: ChipKind, shunt_uohm: int) -> int:
-    """Whole uA, as the new generation computes it: (10^9 / shunt_div) / shunt, cut off."""
-    return max(1, (10**9 // kind.shunt_div) // shunt_uohm)
+def _current_lsb_ua(kind: ChipKind, resistor_uohm: int) -> int:
+    """Whole uA, as the new generation computes it: (10^9 / shunt_divider) / shunt, cut off."""
+    return max(1, (10**9 // kind.shunt_divider) // resistor_uohm)

@@ -179,7 +179,7 @@ def _iio(sysfs: Sysfs, spot: Spot, generation: Generation, shunt: Shunt) -> Rail
         codec.parse_number(sysfs.text(f"{folder}/in_voltage{name}_scale").encode())
         for name in ("0_shunt", "1_supply")
     )  # fmt: skip
-    whole_register = spot.chip.kind.shunt_div == 100 and abs(bus_mv - 0.5) < 1e-6  # INA219, older: flags are in it
+    whole_register = spot.chip.kind.shunt_divider == 100 and abs(bus_mv - 0.5) < 1e-6  # INA219, older: flags are in it
     items = (
         Item(
             "voltage", f"{base}:bus_raw", "V", f"{folder}/in_voltage1_supply_raw", bus_mv * MV,

@@ -42,11 +42,11 @@ class EnergyFront:
 class HeldFront:
     """Current and voltage that somebody sets from outside, as the simulated bench does."""
 
-    current: float = 0.0
-    voltage: float = 5.0
+    held_a: float = 0.0
+    held_v: float = 5.0
 
     def current_a(self, begin_ns: float, end_ns: float) -> float:
-        return self.current
+        return self.held_a
 
     def voltage_v(self, begin_ns: float, end_ns: float) -> float:
-        return self.voltage
+        return self.held_v

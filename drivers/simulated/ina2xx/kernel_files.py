@@ -51,7 +51,7 @@ class HwmonIna:
     def current_lsb_ua(self) -> int:
         if self.generation == OLD:
             return 1000
-        return (10**9 // self.converter.model.shunt_div) // self.kernel_uohm
+        return (10**9 // self.converter.model.shunt_divider) // self.kernel_uohm
 
     def files(self) -> dict[str, bytes | Live]:
         model = self.converter.model
@@ -59,7 +59,7 @@ class HwmonIna:
             return self._ina260()
         files: dict[str, bytes | Live] = {
             "name": model.name.encode() + b"\n",
-            "in0_input": lambda t: line(nearest(self.converter.shunt(0, t), model.shunt_div)),
+            "in0_input": lambda t: line(nearest(self.converter.shunt(0, t), model.shunt_divider)),
             "in1_input": self._bus,
             "curr1_input": lambda t: line(nearest(self._current(t) * self.current_lsb_ua, 1000)),
             "power1_input": lambda t: line(self._power(t) * model.power_factor * self.current_lsb_ua),

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ChipModel:
-    """`shunt_lsb_uv`, `bus_lsb_uv`: one count; `shunt_limit`: largest shunt count; `calibration_factor`, `shunt_div`,
-    `power_factor`: of the kernel's table; `fixed_calibration`: of its newer generation; `current_div`, `power_div`:
-    of the chip's own multiplications."""
+    """`lsb_uv`, `bus_lsb_uv`: one count; `shunt_limit_raw`: largest shunt count; `calibration_factor`, `shunt_divider`,
+    `power_factor`: of the kernel's table; `fixed_calibration`: of its newer generation; `current_divider`,
+    `power_divider`: of the chip's own multiplications."""
 
     name: str
-    shunt_lsb_uv: float
+    lsb_uv: float
     bus_lsb_uv: float
-    shunt_limit: int
+    shunt_limit_raw: int
     calibration_factor: int = 0
     fixed_calibration: int = 0
-    shunt_div: int = 1
+    shunt_divider: int = 1
     power_factor: int = 0
-    current_div: int = 1
-    power_div: int = 1
+    current_divider: int = 1
+    power_divider: int = 1
 
 
 MODELS = {
@@ -36,18 +36,18 @@ MODELS = {
 
 def shunt_count(model: ChipModel, shunt_v: float) -> int:
     """The shunt register, cut off at the range's end without any sign of it."""
-    count = round(shunt_v * 1e6 / model.shunt_lsb_uv)
-    return max(-model.shunt_limit, min(model.shunt_limit, count))
+    count = round(shunt_v * 1e6 / model.lsb_uv)
+    return max(-model.shunt_limit_raw, min(model.shunt_limit_raw, count))
 
 
 def bus_count(model: ChipModel, bus_v: float) -> int:
     return max(0, int(bus_v * 1e6 / model.bus_lsb_uv))
 
 
-def current_count(model: ChipModel, shunt: int, calibration: int) -> int:
+def current_count(model: ChipModel, shunt_raw: int, calibration: int) -> int:
     """The current register: zero while the calibration register is zero."""
-    return max(-32768, min(32767, int(shunt * calibration / model.current_div)))
+    return max(-32768, min(32767, int(shunt_raw * calibration / model.current_divider)))
 
 
-def power_count(model: ChipModel, current: int, bus: int) -> int:
-    return min(65535, abs(current) * bus // model.power_div)
+def power_count(model: ChipModel, current_raw: int, bus_raw: int) -> int:
+    return min(65535, abs(current_raw) * bus_raw // model.power_divider)

@@ -123,3 +123,12 @@ def test_current_is_never_taken_from_whole_millivolts(make_held: Make) -> None:
     assert high - low == pytest.approx(0.020, abs=0.006)
     for layout in ("ina219", "ina219-old"):
         assert not any("in0" in c for c in make_held(layout).info.channels[0].columns)
+
+
+def test_flags_of_an_ina219s_bus_register_are_no_voltage(make_held: Make) -> None:
+    """Older IIO drivers show the whole register: the value from bit 3 up, below it conversion-ready and overflow."""
+    bench = make_held("iio-ina219", current_a=1.0)
+    raw = bench.record(0.5).columns["main:bus_raw"]
+    assert set(raw.tolist()) == {1250 << 3}
+    seen = {bench.board.get(path, t) for path in bench.plan.files if "supply" in path for t in (0, 1_000_000)}
+    assert seen == {b"10000\n", b"10002\n"}

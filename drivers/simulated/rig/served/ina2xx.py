@@ -61,8 +61,8 @@ class ServedIna:
         if len(current_a) == 0:
             return False
         for label, held in self._held.items():
-            held.current = SHARES.get(label, 0.0) * float(current_a[-1])
-            held.voltage = float(voltage_v[-1])
+            held.held_a = SHARES.get(label, 0.0) * float(current_a[-1])
+            held.held_v = float(voltage_v[-1])
         return True
 
     def close(self) -> None:
