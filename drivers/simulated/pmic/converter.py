@@ -32,7 +32,7 @@ class Converter:
     power_w: Callable[[float], float]
     seed: int = 1
     gain: float = 1.0
-    noise_steps: float = 0.8
+    noise_rel: float = 0.8
     _rng: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,4 +52,4 @@ class Converter:
         return "".join(f"{name:>13} {rest}\n" for name, rest in lines)
 
     def _seen(self, value: float, step: float) -> float:
-        return float(max(0.0, np.rint(value / step + self.noise_steps * self._rng.standard_normal())) * step)
+        return float(max(0.0, np.rint(value / step + self.noise_rel * self._rng.standard_normal())) * step)

@@ -19,14 +19,14 @@ SUPPLY_V = 5.0
 
 @dataclass
 class Chips:
-    """`energy_j(t_s)`: cumulative energy of the module; `noise_steps`: of a result, standard deviation; `gated`: rails
+    """`energy_j(t_s)`: cumulative energy of the module; `noise_rel`: of a result, standard deviation in steps; `gated`: rails
     whose zone is off, which read 0; `gain`: by rail, 1 where the shunt is what the kernel believes."""
 
     energy_j: Callable[[float], float]
     rails: Sequence[Rail]
     seed: int = 1
     round_s: float = ROUND_S
-    noise_steps: float = 0.7
+    noise_rel: float = 0.7
     gain: Mapping[str, float] = field(default_factory=dict)
     gated: frozenset[str] = frozenset()
 
@@ -49,12 +49,12 @@ class Chips:
         if rail.name in self.gated or rail.share == 0:
             return 0
         return quantised_mw(
-            power_w * rail.share * self.gain.get(rail.name, 1.0), rail.shunt_ohm, self._rng, self.noise_steps
+            power_w * rail.share * self.gain.get(rail.name, 1.0), rail.shunt_ohm, self._rng, self.noise_rel
         )
 
 
-def quantised_mw(power_w: float, shunt_ohm: float, rng: np.random.Generator, noise_steps: float) -> int:
+def quantised_mw(power_w: float, shunt_ohm: float, rng: np.random.Generator, noise_rel: float) -> int:
     """What the kernel makes of a rail's true power: whole millivolts times whole milliamperes."""
     volts = np.rint(SUPPLY_V / BUS_STEP_V) * BUS_STEP_V
-    steps = np.rint(power_w / SUPPLY_V * shunt_ohm / SHUNT_STEP_V + noise_steps * rng.standard_normal())
+    steps = np.rint(power_w / SUPPLY_V * shunt_ohm / SHUNT_STEP_V + noise_rel * rng.standard_normal())
     return int(volts * steps * SHUNT_STEP_V / shunt_ohm * 1000)
