@@ -19,8 +19,8 @@ SUPPLY_V = 5.0
 
 @dataclass
 class Chips:
-    """`energy_j(t_s)`: cumulative energy of the module; `noise_rel`: of a result, standard deviation in steps; `gated`: rails
-    whose zone is off, which read 0; `gain`: by rail, 1 where the shunt is what the kernel believes."""
+    """`energy_j(t_s)`: cumulative energy of the module; `noise_rel`: of a result, standard deviation in steps; `gated`:
+    rails whose zone is off, which read 0; `gain`: by rail, 1 where the shunt is what the kernel believes."""
 
     energy_j: Callable[[float], float]
     rails: Sequence[Rail]
