@@ -53,7 +53,7 @@ def counter_steps(trace: Trace, spec: ChannelSpec) -> CounterSteps:
     edge = np.flatnonzero(moved)
     stops = np.r_[edge, len(t)]
     rows = np.diff(stops)
-    last = np.minimum(stops[1:], len(t) - 1)  # the read that saw the next movement, or the end
+    last = stops[1:] - 1  # the last read that saw no movement: what nobody read is no standstill
     longest = int(np.argmax(t[last] - t[edge]))
     still = (int(t[edge[longest]]), int(t[last[longest]]))
     energy, plausible = _energies(t[edge], raw[edge], value[edge], spec, _in_gap(trace, t[edge]))
