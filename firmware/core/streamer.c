@@ -193,6 +193,7 @@ static void keep_house(streamer *s)
     if (now_us - s->told_us >= TELL_EVERY_US && remind_of_configuration(s))
         s->told_us = now_us;
     say_frame_if_old(s, now_us);
+    say_time_owed(s);
 }
 
 /* --- commands ---------------------------------------------------------------------------------- */

@@ -134,12 +134,39 @@ void say_counts(streamer *s)
     say(s, &made);
 }
 
-void say_time(streamer *s, const char *nonce, uint32_t now_us)
+static void begin_time(const char *nonce, uint32_t t_us)
 {
     begin("T,");
     body_text(&made, nonce);
-    number(",", now_us);
-    say(s, &made);
+    number(",", t_us);
+}
+
+void say_time(streamer *s, const char *nonce, uint32_t now_us)
+{
+    if (!s->running || !s->in_force.binary) {
+        begin_time(nonce, now_us);
+        say(s, &made);
+        return;
+    }
+    while (s->owes_time) { /* the one before: now, whatever it costs */
+        finish_frame();
+        say_time_owed(s);
+    }
+    uint8_t length = 0;
+    for (; nonce[length] && length < sizeof s->nonce - 1u; length++)
+        s->nonce[length] = nonce[length];
+    s->nonce[length] = 0;
+    s->pinged_us = now_us;
+    s->owes_time = true;
+}
+
+void say_time_owed(streamer *s)
+{
+    if (!s->owes_time || outgoing.under_way || hal_send_room() < ROOM_FOR_REPLIES)
+        return;
+    s->owes_time = false;
+    begin_time(s->nonce, s->pinged_us);
+    begin_frame((const uint8_t *)made.text, (uint8_t)(made.length + 1u));
 }
 
 void say_event(streamer *s, const char *kind, uint32_t n, uint32_t now_us)
@@ -274,5 +301,9 @@ void end_binary(streamer *s)
 {
     static const uint8_t mark = 0;
     say_frame(s);
+    while (s->owes_time) {
+        say_time_owed(s);
+        finish_frame();
+    }
     send_surely(&mark, 1);
 }

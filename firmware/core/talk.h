@@ -11,7 +11,8 @@ void say_hello(streamer *s);
 void say_configuration(streamer *s);
 bool remind_of_configuration(streamer *s); /* the same without holding up samples; false if it must wait for its turn */
 void say_counts(streamer *s);
-void say_time(streamer *s, const char *nonce, uint32_t now_us);
+void say_time(streamer *s, const char *nonce, uint32_t now_us); /* among binary samples: as soon as it is no bother */
+void say_time_owed(streamer *s);
 void say_event(streamer *s, const char *kind, uint32_t n, uint32_t now_us);
 void say_refused(streamer *s, const char *name, const char *why);
 void say_bad_configuration(streamer *s, const char *why);
