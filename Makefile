@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench fuzz clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,9 @@ lint: $(DEV) ## style, formatting, types, import contracts
 
 bench: $(DEV) ## speed and memory; prints tables, judges nothing
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+fuzz: $(DEV) ## a million damaged inputs for the text parsers (FUZZ="--count 5000 --seed 7" for others)
+	@$(BIN)/python -m tests.fuzz.fuzz_text $(FUZZ)
 
 clean: ## remove .venv and caches; measured runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks build dist

@@ -228,7 +228,10 @@ def recognise(lines: Sequence[str], *, shunt_ohm: float) -> TextFormat | None:
         if header is not None and any(f.quantity in (CURRENT, "power") for f in header):
             return Columns(header)
     if sum(read_pairs(line) is not None for line in lines) >= PROOF_LINES:
-        return Pairs()
+        seen = Pairs()
+        for line in lines:
+            seen.parse(line)
+        return Pairs(_whole=seen._whole)  # so that the first record, if it lost a line, is known for what it is
     objects = [found for found in map(read_json, lines) if found]
     if len(objects) >= PROOF_LINES:
         keys = tuple(objects[-1])

@@ -30,6 +30,7 @@ UNITS_W = {"W": 1.0, "mW": 1e-3}
 WHO = ("uuid", "pci.bus_id", "gpu_bus_id", "index", "gpu_uuid")
 KINDS = ("unknown", "point", "mean", "overlapping", "part_time")
 EPOCH = datetime.datetime(1970, 1, 1)
+LAST_YEAR = 2200
 MARK_UNITS = {"s": None, "unix-s": 1.0, "unix-us": 1e-6}
 
 
@@ -103,6 +104,8 @@ def _unix_ns(source: Source, text: str, utc_offset_s: float, *, line: int) -> in
         moment = datetime.datetime.strptime(text, STAMP)
     except ValueError:
         raise source.wrong(f"timestamp is {text!r}; expected YYYY/MM/DD hh:mm:ss.mmm", line=line) from None
+    if not EPOCH.year < moment.year < LAST_YEAR:
+        raise source.wrong(f"timestamp is {text!r}; its year is not of this time", line=line)
     return int((moment - EPOCH) / datetime.timedelta(microseconds=1)) * 1000 - round(utc_offset_s * 1e9)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any
 
 from harness.core.errors import SpecError
 
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 GZIP = b"\x1f\x8b"
 
 
@@ -82,8 +85,10 @@ def identity(sources: Sequence[Source], asked: Any) -> str:
 
 
 def number(source: Source, text: str, what: str, *, line: int) -> float:
-    """A decimal number; SpecError naming file, line, what was found and what was expected."""
-    try:
-        return float(text)
-    except ValueError:
-        raise source.wrong(f"{what} is {text.strip()!r}, not a number", line=line) from None
+    """A decimal number; SpecError naming file, line, what was found and what was expected.
+
+    Python reads more as a number than people write: `nan`, `2_0`, digits of other scripts.
+    """
+    if not NUMBER.fullmatch(text.strip()) or not math.isfinite(value := float(text)):
+        raise source.wrong(f"{what} is {text.strip()!r}, not a number", line=line)
+    return value
