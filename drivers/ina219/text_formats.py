@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -114,6 +115,7 @@ class Pairs:
     wrap_us: int = 1
     _open: dict[str, Value] = field(default_factory=dict)
     _whole: frozenset[str] = frozenset()
+    _settled: bool = False
 
     def parse(self, line: str) -> list[Record] | None:
         if not line:
@@ -131,7 +133,7 @@ class Pairs:
     def _close(self) -> list[Record]:
         """The record so far; one that lost a line is dropped, since its values may be of two measurements."""
         values, self._open = self._open, {}
-        if len(values) > len(self._whole):
+        if not self._settled and len(values) > len(self._whole):
             self._whole = frozenset(values)
         return [Record(values)] if values and frozenset(values) == self._whole else []
 
@@ -221,6 +223,18 @@ def given_columns(text: str) -> Columns:
     return Columns(tuple(fields))
 
 
+def _usual(lines: Sequence[str]) -> frozenset[str]:
+    """The quantities of most records of these lines; of a first one that lost a line there is no other way to know."""
+    seen = Pairs()
+    sets: Counter[frozenset[str]] = Counter()
+    for line in [*lines, ""]:
+        before = frozenset(seen._open)
+        seen.parse(line)
+        if not frozenset(seen._open) >= before:
+            sets[before] += 1
+    return max(sets, key=lambda quantities: (sets[quantities], len(quantities)), default=frozenset())
+
+
 def recognise(lines: Sequence[str], *, shunt_ohm: float) -> TextFormat | None:
     """The format of these lines, None if there are too few to say. SpecError where only a guess would be left."""
     for line in lines:
@@ -228,10 +242,7 @@ def recognise(lines: Sequence[str], *, shunt_ohm: float) -> TextFormat | None:
         if header is not None and any(f.quantity in (CURRENT, "power") for f in header):
             return Columns(header)
     if sum(read_pairs(line) is not None for line in lines) >= PROOF_LINES:
-        seen = Pairs()
-        for line in lines:
-            seen.parse(line)
-        return Pairs(_whole=seen._whole)  # so that the first record, if it lost a line, is known for what it is
+        return Pairs(_whole=_usual(lines), _settled=True)
     objects = [found for found in map(read_json, lines) if found]
     if len(objects) >= PROOF_LINES:
         keys = tuple(objects[-1])
