@@ -286,6 +286,8 @@ class Streamer:
                 self._say(self._hello(), at_ns)
             case "PING" if len(arguments) == 1:
                 self._say(f"T,{arguments[0]},{self.micros(at_ns) & 0xFFFFFFFF}", at_ns)
+            case "PING":
+                self._say("E,refused,cmd=PING,why=field", at_ns)
             case "STAT":
                 self._say(self._statistics(), at_ns)
             case "STOP":
