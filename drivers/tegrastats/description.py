@@ -1,8 +1,10 @@
 """What tegrastats is as a meter on a board: module, rails, what a number means, assumed accuracy.
 
 What a number means depends on how the kernel runs the INA3221 behind it: tegrastats prints the chip's newest result,
-which is the mean over one round of conversions, at some phase within its own interval. A kernel that shows the
-length of a round (`update_interval`, hwmon of JetPack 5 and newer) makes the window known; otherwise it is not.
+at some phase within its own interval. Without averaging (`samples` 1) that is the mean over one round of conversions.
+With it the chip adds 1/samples of the difference to its register at each round (SBOS576 as quoted by NVIDIA's DRIVE OS
+"Power Measurement Tool"): an exponential filter whose time constant is about samples x round = `update_interval`.
+A kernel that shows these (hwmon of JetPack 5 and newer) makes the kernel of a reading known; otherwise it is not.
 """
 
 from __future__ import annotations
@@ -19,27 +21,36 @@ from harness.core.ports import BoardFiles
 from harness.core.trace import Accuracy, ChannelSpec, ColumnSpec, MeterInfo, Reading, ReadingKind
 
 MODEL, SERIAL, RELEASE = "/proc/device-tree/model", "/proc/device-tree/serial-number", "/etc/nv_tegra_release"
-ROUND = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/update_interval"
+CHIP = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/"
+ROUND, SAMPLES = CHIP + "update_interval", CHIP + "samples"
 PROGRAMS = ("/usr/bin/tegrastats", "/home/*/tegrastats")
 EXECUTABLE = "agent:executable "
 
-GAIN_REL, OFFSET_W = 0.05, 0.1
+GAIN_REL, OFFSET_W, OFFSET_AGX_W = 0.05, 0.1, 0.4
 SOURCE = (
-    "assumed: 5 % as NVIDIA's staff state for power of Jetson modules, and 0.1 W for the 80 uV offset of an INA3221 "
-    "(SBOS576, electrical characteristics) over shunts of 1 to 5 mohm at 5 V; override with a calibration of your own"
+    "assumed: no accuracy of these rails is stated; 5 % for shunts and chips, 0.1 W (AGX modules 0.4 W) for the 80 uV "
+    "offset of an INA3221 (SBOS576, electrical characteristics) over a shunt of about 5 mohm (1 mohm) at 5 V; override "
+    "with a calibration of your own"
 )
+
+
+def limits_of(module: str) -> tuple[float, float]:
+    """(gain_rel, offset_w) that are assumed for a key of MODULES: large modules have small shunts."""
+    return GAIN_REL, OFFSET_AGX_W if module.startswith("agx") else OFFSET_W
 
 
 @dataclass(frozen=True)
 class Board:
     """What a board's files say. `model`: of the device tree; `module`: key of MODULES or ""; `round_ms`: the longest
-    round of its INA3221s, or 0 where the kernel does not tell; `programs`: where tegrastats lies."""
+    `update_interval` of its INA3221s, or 0 where the kernel does not tell; `samples`: the most averages; `programs`:
+    where tegrastats lies."""
 
     model: str
     serial: str
     release: str
     module: str
     round_ms: int
+    samples: int
     programs: tuple[str, ...]
 
 
@@ -47,13 +58,18 @@ def look(files: BoardFiles, root: Path, options: TegrastatsOptions) -> Board:
     """Asks the board once."""
     prefix = str(root).rstrip("/")
     at = glob.escape(prefix)
-    asked = [*(at + path for path in (MODEL, SERIAL, RELEASE, ROUND)), *(EXECUTABLE + at + path for path in PROGRAMS)]
+    asked = [
+        *(at + path for path in (MODEL, SERIAL, RELEASE, ROUND, SAMPLES)),
+        *(EXECUTABLE + at + path for path in PROGRAMS),
+    ]
     found = files.read(asked)
 
     def text(path: str) -> str:
         return found.get(prefix + path, b"").decode("utf-8", "replace").strip("\0 \n")
 
-    rounds = [int(data) for path, data in found.items() if path.endswith("update_interval") and data.strip().isdigit()]
+    def numbers(name: str) -> list[int]:
+        return [int(data) for path, data in found.items() if path.endswith(name) and data.strip().isdigit()]
+
     programs = [line for path in PROGRAMS for line in found.get(EXECUTABLE + at + path, b"").decode().splitlines()]
     model = text(MODEL)
     release = text(RELEASE).splitlines()
@@ -62,7 +78,8 @@ def look(files: BoardFiles, root: Path, options: TegrastatsOptions) -> Board:
         text(SERIAL),
         release[0].lstrip("# ") if release else "",
         options.module or module_of(model),
-        max(rounds, default=0),
+        max(numbers("/update_interval"), default=0),
+        max(numbers("/samples"), default=1),
         tuple(programs),
     )
 
@@ -85,6 +102,7 @@ def describe(
     """The meter that prints `channels`."""
     module = MODULES.get(board.module)
     reading, window = reading_of(board, options)
+    accuracy = Accuracy(*limits_of(board.module), source=SOURCE)
     details = {"window": window, "latency": "unknown: from the chip's conversion to the line's arrival; >= 0"}
     details |= {"release": board.release or "unknown", "module": board.module or "unknown"}
     details |= _relations(module, channels) if module else {}
@@ -95,10 +113,7 @@ def describe(
         firmware=board.release or "unknown",
         clock=clock,
         columns=tuple(ColumnSpec(column_name(name), "W") for name in channels),
-        channels=tuple(
-            ChannelSpec(name, "power_w", (column_name(name),), reading, Accuracy(GAIN_REL, OFFSET_W, source=SOURCE))
-            for name in channels
-        ),
+        channels=tuple(ChannelSpec(name, "power_w", (column_name(name),), reading, accuracy) for name in channels),
         simulated=simulated,
         details=details,
     )
@@ -111,6 +126,9 @@ def reading_of(board: Board, options: TegrastatsOptions) -> tuple[Reading, str]:
         words = "unknown: the newest result of the INA3221, 6.6 ms as it is reset, longer if the kernel set averaging"
         return Reading(ReadingKind.POINT, interval, 0), words
     window = board.round_ms * 1_000_000
+    if board.samples > 1:
+        words = f"an exponential filter of about {board.round_ms} ms: {board.samples} averages of the INA3221"
+        return Reading(ReadingKind.FILTERED, interval, 0, tau_ns=window), words
     words = f"{board.round_ms} ms, one round of the INA3221 (update_interval), ending up to as long before the line"
     kind = ReadingKind.PART_TIME if window < interval else ReadingKind.OVERLAPPING
     return Reading(kind, interval, window), words

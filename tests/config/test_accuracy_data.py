@@ -14,7 +14,7 @@ from drivers.monsoon.identity import GAIN_LIMIT_REL, OFFSET_LIMIT_A
 from drivers.pmic.onboard import ASSUMED as PMIC
 from drivers.pmic.onboard import ASSUMED_FIT
 from drivers.rapl.description import ASSUMED_GAIN_REL, ASSUMED_OFFSET_W
-from drivers.tegrastats.description import GAIN_REL, OFFSET_W
+from drivers.tegrastats.description import limits_of
 from harness.config.accuracy import resolve_accuracy
 from harness.config.bench import load_meter
 from harness.config.facts import ChannelAccuracySection
@@ -63,7 +63,8 @@ def test_rapl(channel: str, kind: str) -> None:
 @pytest.mark.parametrize("path", sorted(METERS.glob("tegrastats-*.yaml")), ids=lambda p: p.stem)
 def test_tegrastats(path: Path) -> None:
     _, meter = load_meter(path)
-    assert all(only(path.stem, channel) == (GAIN_REL, OFFSET_W) for channel in meter.channels)
+    limits = limits_of(path.stem.removeprefix("tegrastats-"))
+    assert all(only(path.stem, channel) == limits for channel in meter.channels)
 
 
 @pytest.mark.parametrize(("range_mv", "grade"), [(mv, g) for mv in RANGES_MV for g in "AB"])

@@ -8,9 +8,11 @@ from drivers.simulated.tegrastats.profiles import PROFILES, Profile
 from drivers.simulated.tegrastats.tree import TegrastatsTree
 
 
-def simulator(root: Path, profile: str = "orin-nano-jp6", *, round_ms: int | None = None) -> TegrastatsTree:
-    """A tree below `root`, written and ready; `round_ms`: of the INA3221, where the kernel shows it."""
-    return TegrastatsTree(root, profile, round_ms=round_ms).create()
+def simulator(
+    root: Path, profile: str = "orin-nano-jp6", *, round_ms: int | None = None, averages: int = 1
+) -> TegrastatsTree:
+    """A tree below `root`, written and ready; `round_ms`, `averages`: of the INA3221, where the kernel shows them."""
+    return TegrastatsTree(root, profile, round_ms=round_ms, averages=averages).create()
 
 
 __all__ = ["PROFILES", "Profile", "TegrastatsTree", "simulator"]

@@ -25,8 +25,11 @@ class TegrastatsTree:
     The program prints the lines of `profile`, with the rails' figures that `show` wrote last.
     """
 
-    def __init__(self, root: Path, profile: str = "orin-nano-jp6", *, round_ms: int | None = None) -> None:
+    def __init__(
+        self, root: Path, profile: str = "orin-nano-jp6", *, round_ms: int | None = None, averages: int = 1
+    ) -> None:
         self.root, self.profile_name, self._round_ms = root, profile, round_ms
+        self._averages = averages
         self.profile: Profile = PROFILES[profile]
 
     @property
@@ -50,6 +53,7 @@ class TegrastatsTree:
             chip = self.root / "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
             chip.mkdir(parents=True)
             (chip / "update_interval").write_text(f"{self._round_ms}\n", encoding="ascii")
+            (chip / "samples").write_text(f"{self._averages}\n", encoding="ascii")
         self._folder.mkdir(parents=True)
         (self._folder / "profile").write_text(self.profile_name, encoding="ascii")
         self.show({rail.name: 0 for rail in self.profile.rails})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drivers.simulated.tegrastats import PROFILES, simulator
+from drivers.simulated.tegrastats import PROFILES, TegrastatsTree, simulator
+from drivers.simulated.tegrastats.subject import subject
 from drivers.simulated.tegrastats.trials import trials
+from drivers.tegrastats.codec import Rails, Refused, parse_line
 from drivers.tegrastats.onboard import FROZEN_LINES, OnBoardTegrastats, find_on_board, open_on_board
 from harness.bench.rails import check_total
 from harness.boards.local import LocalBoard
@@ -21,7 +24,9 @@ from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest, OnBoardMeter, RawSamples, SamplerPlan, SelfTesting
 from harness.core.spec import MeterBinding
 from harness.core.trace import Block, MeterInfo, ReadingKind, Trace, join_blocks
+from harness.testing.conformance import CHECKS
 from harness.testing.fault_matrix import judge
+from harness.testing.on_board import as_subject
 
 MS = 1_000_000
 CLOCK = "board:jetson"
@@ -73,6 +78,15 @@ def test_a_kernel_that_shows_the_chips_round_makes_the_window_known(
     _, info, _ = prepared(tmp_path, round_ms=round_ms)
     assert info.channels[0].reading.kind is kind
     assert info.channels[0].reading.window_ns == round_ms * MS
+
+
+def test_averages_of_the_chip_are_an_exponential_filter(tmp_path: Path) -> None:
+    tree = simulator(tmp_path, round_ms=64, averages=16)
+    meter = open_on_board(MeterRequest("jetson", sysfs_root=tree.root))
+    info, _ = meter.prepare(LocalFiles(), clock=CLOCK)
+    reading = info.channels[0].reading
+    assert (reading.kind, reading.tau_ns) == (ReadingKind.FILTERED, 64 * MS)
+    assert "16 averages" in info.details["window"]
 
 
 def test_a_total_with_its_parts_is_refused(tmp_path: Path) -> None:
@@ -253,3 +267,39 @@ def _for_a_while(
         time.sleep(0.4)
         blocks.append(decode(take()))
     return blocks
+
+
+def lines_of(*argv: str, seconds: float, tree: TegrastatsTree) -> bytes:
+    """What the program prints until it is ended."""
+    process = subprocess.Popen([str(tree.program), *argv], stdout=subprocess.PIPE)
+    time.sleep(seconds)
+    process.terminate()
+    return process.communicate(timeout=10)[0]
+
+
+def test_the_simulated_program_paces_itself_and_dies_within_a_line(tmp_path: Path) -> None:
+    tree = simulator(tmp_path)
+    tree.show({"VDD_IN": 5320, "VDD_CPU_GPU_CV": 1640, "VDD_SOC": 1440})
+    said = lines_of("--interval", "50", seconds=2.0, tree=tree)
+    *whole, half = said.split(b"\n")
+    assert 5 <= len(whole) <= 40
+    assert all(isinstance(parse_line(text), Rails) for text in whole)
+    assert isinstance(parse_line(half), Refused)
+
+
+def test_the_simulated_program_logs_in_the_background(tmp_path: Path) -> None:
+    tree, log = simulator(tmp_path), tmp_path / "log"
+    tree.show({"VDD_IN": 5320, "VDD_CPU_GPU_CV": 1640, "VDD_SOC": 1440})
+    subprocess.run([str(tree.program), "--interval", "50", "--logfile", str(log), "--start"], check=True, timeout=10)
+    until = time.monotonic() + 10
+    while time.monotonic() < until and (not log.exists() or log.read_bytes().count(b"\n") < 3):
+        time.sleep(0.05)
+    subprocess.run([str(tree.program), "--stop"], check=True, timeout=10)
+    assert log.read_bytes().count(b"VDD_IN 5320mW/5320mW") >= 3
+
+
+@pytest.mark.parametrize("profile", [name for name, profile in PROFILES.items() if profile.rails])
+def test_every_module_keeps_what_a_meter_must(profile: str) -> None:
+    for check in CHECKS:
+        with subject(profile) as made:
+            check(as_subject(made))
