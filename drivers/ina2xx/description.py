@@ -16,6 +16,10 @@ SKEW_NOISE_REL = 0.005
 """Assumed, for V and I of different conversions: a supply that sags by 5 % under the load multiplies the new current
 with the old voltage in one reading of ten; of up and down a fiftieth remains. Less where power1_input is used."""
 
+AVERAGED_GAIN_REL = 0.025
+"""Assumed as well, for the product of a current and a voltage that were each averaged over many conversions: with that
+sag and a load that is on for half of the time, within one average, it is too large by half of the sag."""
+
 NEAR_FULL = 0.9  # the supply sags under the current that is cut off, so power stops short of full scale times voltage
 UNTOLD_TOLERANCE_REL = 0.01
 
@@ -79,12 +83,12 @@ def _channel(rail: Rail, update: Update, timing: Timing, options: InaOptions) ->
         quantity="power_w",
         columns=rail.power,
         reading=reading_of(update, timing),
-        accuracy=accuracy_of(rail, options),
+        accuracy=accuracy_of(rail, update, options),
         max_power_w=full_w,
     )
 
 
-def accuracy_of(rail: Rail, options: InaOptions) -> Accuracy:
+def accuracy_of(rail: Rail, update: Update, options: InaOptions) -> Accuracy:
     """Limits at the voltage that was found: the chip's sheet, the resistor's tolerance, whole mA, and V beside I."""
     sheet, volt = rail.chip.kind.sheet, rail.bus_v if rail.bus_v > 0 else FALLBACK_V
     inside = rail.shunt.source == "inside the chip"
@@ -92,14 +96,15 @@ def accuracy_of(rail: Rail, options: InaOptions) -> Accuracy:
     gain_rel = sheet.power_gain_rel(volt, shunt_tolerance_rel=tolerance_rel)
     zero_a = sheet.zero_a(rail.shunt.ohm) if rail.shunt.ohm else sheet.shunt_offset_v / 0.005  # Jetsons: 1 to 5 mohm
     if rail.by_power_file:
-        gain_rel, offset_w, skew_rel = gain_rel, zero_a * volt + rail.step_w, SKEW_NOISE_REL / 2
+        added_rel, offset_w, skew_rel = 0.0, zero_a * volt + rail.step_w, SKEW_NOISE_REL / 2
     else:
         printed_a = 0.5 * PRINTED_A * (rail.shunt.scale if rail.item("current") else 1.0)
-        gain_rel, offset_w, skew_rel = gain_rel + SKEW_GAIN_REL, (zero_a + printed_a) * volt, SKEW_NOISE_REL
+        added_rel = AVERAGED_GAIN_REL if update.averaged else SKEW_GAIN_REL
+        offset_w, skew_rel = (zero_a + printed_a) * volt, SKEW_NOISE_REL
     noise_w = math.hypot(rail.step_w / math.sqrt(12), skew_rel * abs(rail.now_a) * volt)
     shunt = "shunt inside" if inside else f"shunt {tolerance_rel:.1%}"
     return Accuracy(
-        gain_rel, offset_w, noise_w,
+        gain_rel + added_rel, offset_w, noise_w,
         source=f"{sheet.source}; {shunt}; at {volt:.2f} V; assumed for V and I of different conversions: "
-        f"{SKEW_GAIN_REL:.1%} (docs/meters/ina2xx.md)",
+        f"{added_rel:.1%} (docs/meters/ina2xx.md)",
     )  # fmt: skip

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drivers.chips import ina226, ina260, ina3221
+from drivers.chips import ina219, ina226, ina260, ina3221
 from drivers.chips.monitor import MonitorSheet
 
 DEFAULT_SHUNT_UOHM = 10_000
@@ -44,18 +44,19 @@ class ChipKind:
     power_factor: int
 
 
+_INA219 = ina219.limits(320)  # the kernel configures 0x399F: gain 1/8, 12 bit, shunt then bus
 INA219_SHEET = MonitorSheet(
     name="INA219",
-    shunt_lsb_v=10e-6,
-    bus_lsb_v=4e-3,
-    shunt_full_v=0.320,  # the kernel configures 0x399F: gain 1/8
-    shunt_offset_v=200e-6,
-    shunt_gain_rel=0.005,
-    bus_offset_v=4e-3,
-    bus_gain_rel=0.005,
-    conversion_s=532e-6,
+    shunt_lsb_v=ina219.SHUNT_LSB_V,
+    bus_lsb_v=ina219.BUS_LSB_V,
+    shunt_full_v=0.320,
+    shunt_offset_v=_INA219.shunt_offset_v,
+    shunt_gain_rel=_INA219.shunt_gain_rel,
+    bus_offset_v=ina219.BUS_LSB_V,
+    bus_gain_rel=_INA219.bus_gain_rel,
+    conversion_s=ina219.adc_mode(3).typical_us * 1e-6,
     interleaved=False,
-    source="INA219 datasheet SBOS448G, 7.5 Electrical Characteristics, grade A, gain 1/8, 25 C",
+    source=_INA219.source,
 )
 
 KINDS = {

@@ -17,6 +17,9 @@ WHOLES = ("VDD_IN", "POM_5V_IN", "VIN")
 
 MV, MA, UW = 1e-3, 1e-3, 1e-6
 FALLBACK_V = 5.0  # for choosing files where the rail is off
+LEAST_W = 1.0
+AVERAGED_REL = 0.01
+"""Of power, for the choice of files: what the product of two long averages errs where the supply sags by 2 %."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,12 @@ def _hwmon(sysfs: Sysfs, spot: Spot, generation: Generation, shunt: Shunt) -> Ra
     current_w = current_step_a(chip.kind, generation, kernel_uohm) * shunt.scale * max(volt, FALLBACK_V)
     register_w = power_step_w(chip.kind, generation, kernel_uohm) * shunt.scale
     full_a = min(chip.kind.sheet.full_a(shunt.ohm), largest_current_a(chip.kind, generation, kernel_uohm) * shunt.scale)
-    by_power = len(items) > 2 and items[2].role == "power" and register_w < current_w
+    if chip.kind.sheet.interleaved:  # its power register is the mean of products, not the product of means
+        product_w = 0.5 * current_w + AVERAGED_REL * max(abs(ampere) * volt, LEAST_W)
+        finer = 0.5 * register_w < product_w
+    else:
+        finer = register_w < current_w
+    by_power = finer and len(items) > 2 and items[2].role == "power"
     power = (items[2].column,) if by_power else (items[1].column, items[0].column)
     step_w = register_w if by_power else current_w
     shunt_mv = read(sysfs, items[-1].path) if items[-1].role == "shunt" else None

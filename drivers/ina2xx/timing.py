@@ -30,12 +30,14 @@ ASSUMED_ROUND_S = 0.0066  # INA3221 at reset: three channels, shunt and bus, 1.1
 @dataclass(frozen=True)
 class Update:
     """How a chip converts: `update_s` from one new value to the next, `window_s` of it looking at the current;
-    `spread`: the window lies all over the update (averages in turns) and not in one piece; `source`: who says so."""
+    `spread`: the window lies all over the update (averages in turns) and not in one piece; `averaged`: current and
+    voltage are averages of many conversions, each by itself; `source`: who says so."""
 
     update_s: float
     window_s: float
     spread: bool
     source: str
+    averaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _hwmon(sysfs: Sysfs, chip: Chip) -> Update:
     else:
         averages = min(AVERAGES, key=lambda n: abs(2 * one_s * n * 1e3 - interval_ms))
         source = f"update_interval {interval_ms} ms: {averages} averages"
-    return Update(2 * one_s * averages, one_s * averages, spread=averages > 1, source=source)
+    many = averages > 1
+    return Update(2 * one_s * averages, one_s * averages, spread=many, source=source, averaged=many)
 
 
 def _ina3221(sysfs: Sysfs, chip: Chip) -> Update:
@@ -124,7 +127,7 @@ def _ina3221(sysfs: Sysfs, chip: Chip) -> Update:
     else:
         update_s = 2 * chip.kind.sheet.conversion_s * channels * samples
         source = f"{samples} samples of {channels} channels at the chip's conversion time at reset"
-    return Update(update_s, update_s / (2 * channels), spread=False, source=source)
+    return Update(update_s, update_s / (2 * channels), spread=False, source=source, averaged=samples > 1)
 
 
 def _iio(sysfs: Sysfs, chip: Chip) -> Update:
@@ -134,7 +137,8 @@ def _iio(sysfs: Sysfs, chip: Chip) -> Update:
     bus_s = _seconds(sysfs, f"{chip.folder}/in_voltage1_supply_integration_time") or one_s
     spread = chip.kind.sheet.interleaved and averages > 1
     source = f"integration times {shunt_s:g} s and {bus_s:g} s, {averages} averages"
-    return Update((shunt_s + bus_s) * averages, shunt_s * averages, spread=spread, source=source)
+    averaged = averages > 1 or shunt_s > 1.5 * one_s
+    return Update((shunt_s + bus_s) * averages, shunt_s * averages, spread=spread, source=source, averaged=averaged)
 
 
 def _integer(value: str | None) -> int | None:

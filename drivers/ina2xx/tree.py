@@ -26,7 +26,7 @@ _HWMON_FILES = ("name", "label", "in?_input", "in?_label", "in?_enable", "curr?_
                 "shunt_resistor", "shunt?_resistor", "update_interval", "samples")  # fmt: skip
 _IIO_FILES = ("name", "rail_name_?", "in_voltage?_input", "in_current?_input", "in_voltage0_shunt_*",
               "in_voltage1_supply_*", "in_shunt_resistor", "in_oversampling_ratio")  # fmt: skip
-_TREE_FILES = ("of_node/shunt-resistor", "of_node/label", "of_node/*@?/shunt-resistor-micro-ohms", "of_node/*@?/reg")
+_TREE_FILES = ("of_node/shunt-resistor", "of_node/*@?/shunt-resistor-micro-ohms")
 
 
 class Layout(StrEnum):

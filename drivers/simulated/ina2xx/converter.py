@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from drivers.simulated.ina2xx.registers import ChipModel, bus_count, shunt_count
 
@@ -18,6 +18,13 @@ class Front(Protocol):
     def current_a(self, begin_ns: float, end_ns: float) -> float: ...
 
     def voltage_v(self, begin_ns: float, end_ns: float) -> float: ...
+
+
+@runtime_checkable
+class PowerFront(Front, Protocol):
+    """A front whose voltage moves with its current, so that the mean power is not the product of the means."""
+
+    def power_w(self, begin_ns: float, end_ns: float) -> float: ...
 
 
 @dataclass
@@ -51,6 +58,15 @@ class Converter:
     def bus(self, channel: int, t_ns: int) -> int:
         one = self.channels[channel]
         return self._newest(channel, "bus", one.bus_window, t_ns)
+
+    def product_w(self, channel: int, t_ns: int) -> float | None:
+        """Mean power (W) of the newest round of a chip that averages its products; None where that is I times V."""
+        one = self.channels[channel]
+        if one.shunt_window != one.bus_window or not isinstance(one.front, PowerFront):
+            return None
+        whole_ns = self.round_ns * self.slow
+        begin_ns = self.phase_ns + (math.floor((t_ns - self.phase_ns) / whole_ns) - 1) * whole_ns
+        return one.front.power_w(begin_ns, begin_ns + whole_ns)
 
     def _newest(self, channel: int, what: str, window: Window, t_ns: int) -> int:
         whole_ns = self.round_ns * self.slow

@@ -82,7 +82,11 @@ class HwmonIna:
         return current_count(self.converter.model, self.converter.shunt(0, t_ns), calibration)
 
     def _power(self, t_ns: int) -> int:
-        return power_count(self.converter.model, self._current(t_ns), self.converter.bus(0, t_ns))
+        model, product_w = self.converter.model, self.converter.product_w(0, t_ns)
+        if product_w is not None and self.calibrated(t_ns):
+            seen_w = product_w * self.converter.channels[0].shunt_ohm / (self.kernel_uohm * 1e-6)
+            return int(seen_w * 1e6 / (model.power_factor * self.current_lsb_ua))
+        return power_count(model, self._current(t_ns), self.converter.bus(0, t_ns))
 
     def _ina260(self) -> dict[str, bytes | Live]:
         def current(t_ns: int) -> int:  # counts of 1.25 mA: those of 2.5 uV on 2 mohm

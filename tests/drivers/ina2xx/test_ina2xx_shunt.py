@@ -105,7 +105,8 @@ def test_the_finer_of_the_two_files_makes_the_power(make_held: Make) -> None:
     """New kernel, 0.1 ohm: the power register's 2 mW beat 1 mA at 5 V; old kernel: 1 mA beats 20 mW."""
     assert make_held("ina219").info.details["power_from:main"] == "power1_uw"
     assert make_held("ina219-old").info.details["power_from:main"] == "curr1_ma x in1_mv"
-    assert make_held("ina260").info.details["power_from:main"] == "curr1_ma x in1_mv"
+    assert make_held("ina226").info.details["power_from:main"] == "power1_uw"
+    assert make_held("ina260").info.details["power_from:main"] == "power1_uw"
     unknown = Layout(one("ina219", 0.1, 100_000).chips, "unheard-of")
     assert make_held(unknown).info.details["power_from:main"] == "curr1_ma x in1_mv"
     assert make_held(unknown, kernel_driver="new").info.details["power_from:main"] == "power1_uw"
