@@ -17,7 +17,7 @@ COUNT = 400
 @pytest.mark.parametrize("make", TARGETS, ids=lambda make: make.__name__)
 def test_a_parser_survives_damage(make: Callable[[], Target]) -> None:
     target = make()
-    assert any([target.run(sample) for sample in target.samples]), "the real lines themselves are refused"
+    assert any(target.run(sample) for sample in target.samples), "the real lines themselves are refused"
     tally = fuzz(target, count=COUNT, seed=11)
     assert tally.findings == []
     assert 0 < tally.taken < COUNT, "damage that never or always passes tests nothing"
