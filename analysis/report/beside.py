@@ -17,7 +17,7 @@ OUTCOMES = {
 
 
 def beside_section(material: Material) -> str:
-    """Empty only for imported traces, of whose meters nothing is known beforehand."""
+    """Empty where there is no figure whose scale could be held."""
     document = result_document(material.analysis)
     lines = unobservable(material.spec, document["meters"], document.get("crosschecks", []))
     parts = [_pairs(material.analysis.pairs), _apart(material)]

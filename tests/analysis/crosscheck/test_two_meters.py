@@ -136,6 +136,16 @@ def test_a_fast_meter_against_a_slow_counter(tmp_path: Path) -> None:
     assert (right.outcome, wrong.outcome) == (Outcome.AGREE, Outcome.DISAGREE)
 
 
+def test_meters_that_are_late_by_different_times_are_read_where_the_power_was(tmp_path: Path) -> None:
+    late = {"latency_s": 2.9}
+    right = analysed(tmp_path / "right", 4, upstream=late, gain_limit=0.003, zero_limit_w=0.002).pairs[0]
+    wrong = analysed(
+        tmp_path / "wrong", 4, upstream={**late, "gain": 1.05}, gain_limit=0.003, zero_limit_w=0.002
+    ).pairs[0]
+    assert (right.outcome, wrong.outcome) == (Outcome.AGREE, Outcome.DISAGREE)
+    assert right.dynamic.u_j < 0.01 * right.dynamic.upstream_j
+
+
 def test_a_meter_without_a_figure_is_not_compared(tmp_path: Path) -> None:
     analysis = analysed(tmp_path, 1, downstream={"gain": 0.0, "noise_w": 0.0})
     (pair,) = analysis.pairs
