@@ -70,8 +70,8 @@ def registers_not_permitted(path: Path, code: str) -> DeviceError:
     """EACCES of the file, or EPERM of the kernel behind it."""
     return NotPermitted(
         f"{path} may not be read ({code})",
-        hint="run as root: the kernel wants CAP_SYS_RAWIO whatever the file's mode says; with it, EPERM means that it "
-        "is locked down (`cat /sys/kernel/security/lockdown`): use interface perf or powercap",
+        hint="run as root: the kernel wants CAP_SYS_RAWIO whatever the file's mode says; with it, EPERM may mean "
+        "that it is locked down (`cat /sys/kernel/security/lockdown`): use interface perf or powercap",
     )
 
 

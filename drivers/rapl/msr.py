@@ -108,13 +108,8 @@ def _amd(places: Mapping[int, Place]) -> list[_Domain]:
     packages = topology.names_of_packages(places, topology.lead_cpus(places, by_die=False))
     domains = [_Domain(name, "package", cpu, AMD_PACKAGE) for cpu, name in packages.items()]
     named = {places[cpu].package: name for cpu, name in packages.items()}
-    cores: dict[str, int] = {}
-    for (package, _, core), cpu in topology.core_cpus(places).items():
-        channel = f"{named[package]}/core-{core}"
-        if channel in cores:  # numbered anew in each die: then the CPU says which
-            channel = f"{named[package]}/core-cpu{cpu}"
-        cores[channel] = cpu
-    return domains + [_Domain(name, "core", cpu, AMD_CORE) for name, cpu in cores.items()]
+    cores = topology.core_names(places, named)
+    return domains + [_Domain(name, "core", cpu, AMD_CORE) for cpu, name in cores.items()]
 
 
 def _units(machine: Machine, cpus: list[int], number: int) -> dict[int, float]:

@@ -135,7 +135,7 @@ def _channels(event: str, places: dict[int, topology.Place], leads: list[int]) -
     if event == "energy-core":  # one CPU a core
         packages = topology.names_of_packages(places, topology.lead_cpus(places, by_die=False))
         named = {places[cpu].package: name for cpu, name in packages.items()}
-        return {cpu: f"{named[places[cpu].package]}/core-{places[cpu].core}" for cpu in leads}
+        return topology.core_names({cpu: places[cpu] for cpu in leads}, named)
     packages, kind = topology.names_of_packages(places, leads), KINDS[event]
     if kind == "package":
         return packages

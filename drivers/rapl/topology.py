@@ -123,12 +123,19 @@ def lead_cpus(cpus: Mapping[int, Place], *, by_die: bool) -> list[int]:
     return [leads[key] for key in sorted(leads)]
 
 
-def core_cpus(cpus: Mapping[int, Place]) -> dict[tuple[int, int, int], int]:
-    """(package, die, core) -> its lowest CPU: SMT siblings show one and the same core."""
-    cores: dict[tuple[int, int, int], int] = {}
+def core_names(cpus: Mapping[int, Place], packages: Mapping[int, str]) -> dict[int, str]:
+    """The lowest CPU of each core -> its channel: SMT siblings show one and the same core.
+
+    `packages`: names by number. Where cores are numbered anew in each die, the CPU says which one it is.
+    """
+    cores: dict[Place, int] = {}
     for cpu, place in cpus.items():
-        cores.setdefault((place.package, place.die, place.core), cpu)
-    return cores
+        cores.setdefault(place, cpu)
+    names: dict[int, str] = {}
+    for place, cpu in cores.items():
+        name = f"{packages[place.package]}/core-{place.core}"
+        names[cpu] = f"{packages[place.package]}/core-cpu{cpu}" if name in names.values() else name
+    return names
 
 
 def psys_name(package: str, first: str) -> str:

@@ -152,6 +152,14 @@ def test_cores_of_amd_are_counted_once_each_and_only_where_they_are_named(rig: M
         assert whole.details["part_of:package-0/core-1"] == "package-0"
 
 
+@pytest.mark.parametrize("interface", BOTH)
+def test_cores_that_are_numbered_anew_in_each_die_are_all_there(tmp_path: Path, interface: str) -> None:
+    again = dataclasses.replace(PROCESSORS["epyc"], cpus=tuple((0, die, core) for die in (0, 1) for core in (0, 1)) * 2)
+    details = Rig(tmp_path, again).info(interface=interface).details
+    named = {key.removeprefix("left_out:package-0/") for key in details if key.startswith("left_out:")}
+    assert named == {"core-0", "core-1", "core-cpu2", "core-cpu3"}
+
+
 def test_junk_above_the_counter_is_no_energy(rig: MakeRig) -> None:
     made = rig("client")
 
