@@ -61,6 +61,7 @@ def build_firmware(
 
 def build_host(folder: Path) -> Path:
     """The program that runs the ELF, built in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     made = folder / "streamer_host"
     sources = sorted(str(path) for path in HERE.glob("*.c"))
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
