@@ -22,6 +22,7 @@ from harness.core.waiting import NS_PER_S, WaitClock
 PING_NS = NS_PER_S
 SILENT_NS = NS_PER_S  # then it is asked whether it is still there
 DEAF_NS = 5 * NS_PER_S  # then it is given up
+CHIP_GONE_NS = 10 * NS_PER_S  # the device talks, but has no samples
 TOO_MANY_RESETS = 5
 BAD_LIMIT = 0.2  # share of lines that fail: cable or baud rate
 BAD_LEAST = 50
@@ -46,7 +47,7 @@ class Stream:
         self._counts: Counter[str] = Counter()
         self._lines = self._bad = self._resets = 0
         now_ns = clock.now_ns()
-        self._heard_ns = self._said_ns = self._pinged_ns = now_ns
+        self._heard_ns = self._sampled_ns = self._said_ns = self._pinged_ns = now_ns
         self._delay_ns: int | None = None  # arrival less device time, of the newest reply to a ping
         self._sample_delay_ns = 0
         self._needs_time = False
@@ -89,7 +90,7 @@ class Stream:
                 f"the streamer on {self._options.port} sends stamps that do not go on from one another",
                 hint="end other programs that use the port, then run again",
             )
-        self._heard_ns = arrival_ns
+        self._heard_ns = self._sampled_ns = arrival_ns
         self._newest_us = max(self._newest_us, int(self._rows.clock.extend(newest)[0]))
         self._sample_delay_ns = arrival_ns - self._newest_us * 1000
 
@@ -99,7 +100,8 @@ class Stream:
             self._state = _State.STARTING
             self._say("START")
             return
-        if self._state is _State.SAMPLING and found.epoch == self._epoch and not found.cal & 0xFFFE:
+        waiting = self._state in (_State.SAMPLING, _State.CHIP_RESET)
+        if waiting and found.epoch == self._epoch and not found.cal & 0xFFFE:
             self._chip_reset()  # the echo saw it before the device did
             return
         self._link.require(found)
@@ -107,7 +109,6 @@ class Stream:
             self._rows.interrupt(f"configured anew (epoch {found.epoch})")
             self._epoch = found.epoch
         self._state = _State.SAMPLING
-        self._heard_ns = max(self._heard_ns, self._clock.now_ns()) if not self._rows.rows else self._heard_ns
 
     def _event(self, event: Event) -> None:
         if event.kind == "i2c_nack":
@@ -185,6 +186,12 @@ class Stream:
             raise TransientError(
                 f"the streamer on {self._options.port} has sent no sample for {silent_ns * 1e-9:.1f} s",
                 hint="look at cable and supply of the microcontroller, then run again",
+            )
+        if now_ns - self._sampled_ns > CHIP_GONE_NS:
+            raise DeviceError(
+                f"the INA219 behind {self._options.port} has given no sample for {CHIP_GONE_NS * 1e-9:.0f} s, "
+                "though the microcontroller answers",
+                hint="check the four wires VCC, GND, SDA, SCL between microcontroller and chip",
             )
         if self._state is _State.CONFIGURING and said_ns > SILENT_NS:
             self._say(self._link.cfg_command())

@@ -26,18 +26,21 @@ class PowerSource(Protocol):
 
 @dataclass(frozen=True)
 class EnergySource:
-    """A source made of a function: energy (J) drawn until seconds since `begin_ns`, at a constant supply."""
+    """A source made of a function: energy (J) drawn until seconds since `begin_ns`, from a supply that sags by
+    `lead_ohm` times the current."""
 
     energy_j: Callable[[FloatArray], FloatArray]
     begin_ns: int
     voltage_v: float = 5.0
+    lead_ohm: float = 0.0
 
     def power_w(self, begin_ns: FloatArray, end_ns: FloatArray) -> FloatArray:
         begin_s, end_s = (begin_ns - self.begin_ns) * 1e-9, (end_ns - self.begin_ns) * 1e-9
         return np.asarray((self.energy_j(end_s) - self.energy_j(begin_s)) / (end_s - begin_s), np.float64)
 
     def supply_v(self, begin_ns: FloatArray, end_ns: FloatArray) -> FloatArray:
-        return np.full(len(begin_ns), self.voltage_v)
+        drop_v = self.lead_ohm * self.power_w(begin_ns, end_ns) / max(self.voltage_v, 1e-9)
+        return np.asarray(self.voltage_v - drop_v, np.float64)
 
 
 def steady(power_w: float, begin_ns: int, voltage_v: float = 5.0) -> EnergySource:

@@ -37,8 +37,8 @@ def _at(scene: Scene, share: float) -> int:
     return BEGIN_NS + round((begin + share * (end - begin)) * 1e9)
 
 
-def _source(scene: Scene) -> EnergySource:
-    return EnergySource(scene.energy_j, BEGIN_NS, scene.supply_v)
+def _source(scene: Scene, lead_ohm: float = 0.0) -> EnergySource:
+    return EnergySource(scene.energy_j, BEGIN_NS, scene.supply_v, lead_ohm)
 
 
 def _record(meter: Meter, clock: VirtualClock, scene: Scene, stall: tuple[int, int] | None = None) -> Recorded:
@@ -75,11 +75,12 @@ class Stream:
     port: Callable[[Scene], dict[str, Any]] = lambda scene: {}
     stall: tuple[float, float] | None = None
     left_sampling: bool = False
+    lead_ohm: float = 0.0
 
     def __call__(self, scene: Scene) -> Recorded:
         clock = VirtualClock(BEGIN_NS - LEAD_NS)
         device = simulator(
-            _source(scene), begin_ns=clock.now_ns(), chip=self.chip, mcu=self.mcu, line=self.line(scene),
+            _source(scene, self.lead_ohm), begin_ns=clock.now_ns(), chip=self.chip, mcu=self.mcu, line=self.line(scene),
             mishaps=self.mishaps(scene), seed=5, **self.device,
         )  # fmt: skip
         open_port = opener(device, clock, **self.port(scene))
@@ -161,6 +162,8 @@ STREAMED: tuple[tuple[str, str, Stream], ...] = (
     ("leads_reversed", "VIN+ and VIN- are swapped", Stream(chip=ChipUnit(leads_reversed=True))),
     ("wrong_shunt", "the shunt is 20 % larger than declared", Stream(chip=ChipUnit(shunt_ohm=0.12))),
     ("slow_chip", "the chip's own clock is 10 % slow", Stream(SHUNT, chip=ChipUnit(slow_factor=1.1))),
+    ("supply_sags", "the supply gives 8 % under load; both are measured", Stream(lead_ohm=0.65)),
+    ("supply_sags_shunt_only", "it gives 2 %, as was declared, and is not measured", Stream(SHUNT, lead_ohm=0.16)),
     ("host_stall", "the host does not come to read for 0.9 s", Stream(stall=(0.4, 0.55))),
     ("unplug", "the plug is pulled", Stream(port=lambda s: {"gone_at_ns": _at(s, 0.5)})),
     ("wrong_version", "the device speaks inas/2", Stream(mcu=McuUnit(version="inas/2"))),

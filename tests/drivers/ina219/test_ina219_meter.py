@@ -334,3 +334,14 @@ def test_a_voltage_is_measured_when_none_is_declared() -> None:
     declared = Bench({"mode": "shunt", "supply_v": 5.0}).meter.open().channel("load").accuracy
     assert declared is not None
     assert declared.gain_rel < accuracy.gain_rel
+
+
+def test_a_chip_that_stays_away_is_given_up_though_the_device_talks() -> None:
+    with pytest.raises(DeviceError, match="though the microcontroller answers"):
+        Bench(mishaps=[Mishap(BEGIN_NS + 500_000_000, "nack", 10**13)]).record(until_s=12.0)
+
+
+def test_a_supply_that_sags_is_followed_where_it_is_measured() -> None:
+    bench = Bench({"mode": "both"})
+    bench = Bench({"mode": "both"}, source=EnergySource(bench.scene.energy_j, BEGIN_NS, 5.0, lead_ohm=0.5))
+    assert mean_w(bench.record(), 4.0, 8.0) == pytest.approx(5.0, rel=3e-3)
