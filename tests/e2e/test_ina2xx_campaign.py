@@ -78,7 +78,10 @@ def test_a_campaign_with_ina_monitors_is_graded_against_the_truth(tmp_path: Path
     assert rows["ina"]["truth"]["found"] > 0.98
     assert abs(rows["ina"]["measured_j"] / rows["ina"]["truth"]["realised_j"] - 1) < 0.2
     assert rows["ina"]["holds_expected"]
-    (run,) = root.glob("*/")
+    assert rows["jetson"]["status"] == "valid", rows["jetson"]["reason"]
+    assert abs(rows["jetson"]["measured_j"] / rows["jetson"]["truth"]["realised_j"] - 1) < 0.25
+    (manifest,) = root.glob("*/manifest.json")
+    run = manifest.parent
     cost = json.loads((run / "raw" / "ina.sampler.json").read_text())
     assert [Path(p).name for p in cost["plan"]["files"]] == ["in1_input", "curr1_input", "power1_input", "in0_input"]
     said = json.loads((run / "raw" / "ina.meter.json").read_text())
