@@ -22,9 +22,10 @@ RAILS = (
 """The rails whose current is measured too. EXT5V and BATT have a voltage only."""
 
 LONGEST = 1 << 14
+BLANKS = " \t\r"
 _LINE = re.compile(
-    r"\s*(?P<rail>[0-9A-Z][0-9A-Z_]*)_(?P<what>[AV]) (?P<kind>current|volt)\(\d{1,3}\)"
-    r"=(?P<whole>-?\d{1,3})\.(?P<digits>\d{8})(?P<unit>[AV])\s*"
+    r"[ \t]*(?P<rail>[0-9A-Z][0-9A-Z_]*)_(?P<what>[AV]) (?P<kind>current|volt)\(\d{1,3}\)"
+    r"=(?P<whole>-?\d{1,3})\.(?P<digits>\d{8})(?P<unit>[AV])[ \t\r]*"
 )
 _KIND = {"A": "current", "V": "volt"}
 
@@ -54,7 +55,7 @@ _DENIED = re.compile(
 def parse_print(data: bytes) -> Print | Refused:
     """All that one run of the command printed."""
     text = data[:LONGEST].decode("ascii", "replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip(BLANKS)]  # splitlines() splits at control characters, too
     if not lines:
         return Refused(UNKNOWN, "it printed nothing")
     if _DENIED.search(text):

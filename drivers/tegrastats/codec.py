@@ -13,15 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LONGEST_LINE = 1 << 14
+BLANKS = " \t\r"  # Python's own idea of white space holds control characters, too
 EXCERPT = 120
 
 _HEAD = re.compile(r"(?:\d\d-\d\d-\d{4} \d\d:\d\d:\d\d )?RAM \d+/\d+[kMG]B\b")
 _RAIL_BARE = re.compile(
-    r"(?<!\S)(?P<name>[A-Za-z][A-Za-z0-9_]*)[ \t]+(?P<now>-?\d{1,9})/-?\d{1,9}(?P<third>/-?\d{1,9})?(?=\s|$)"
+    r"(?<!\S)(?P<name>[A-Za-z][A-Za-z0-9_]*)[ \t]+(?P<now>-?\d{1,9})/-?\d{1,9}(?P<third>/-?\d{1,9})?(?=[ \t]|$)"
 )
 _RAIL_MW = re.compile(
     r"(?<!\S)(?P<name>[A-Za-z][A-Za-z0-9_]*)[ \t]+"
-    r"(?P<now>-?\d{1,9})mW/-?\d{1,9}mW(?P<third>/-?\d{1,9}mW)?(?=\s|$)"
+    r"(?P<now>-?\d{1,9})mW/-?\d{1,9}mW(?P<third>/-?\d{1,9}mW)?(?=[ \t]|$)"
 )
 _LIKE_A_RAIL = re.compile(
     r"(?<!\S)(?:VDD|VIN|POM|SYS5V|VDDRQ)\w*(?:\s|$)"  # a name that only rails have
@@ -52,7 +53,7 @@ UNKNOWN, MALFORMED, NO_POWER = "unknown_lines", "malformed_lines", "no_power_lin
 def parse_line(line: bytes) -> Rails | Refused | None:
     """One line without its newline; None for a blank one."""
     try:
-        text = line.decode("ascii").strip()
+        text = line.decode("ascii").strip(BLANKS)
     except UnicodeDecodeError:
         return Refused(UNKNOWN, f"not text: {_excerpt(line)}")
     if not text:

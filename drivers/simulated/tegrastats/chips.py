@@ -20,7 +20,8 @@ SUPPLY_V = 5.0
 @dataclass
 class Chips:
     """`energy_j(t_s)`: cumulative energy of the module; `noise_rel`: of a result, standard deviation in steps; `gated`:
-    rails whose zone is off, which read 0; `gain`: by rail, 1 where the shunt is what the kernel believes."""
+    rails whose zone is off, which read 0; `gain`: by rail, 1 where the shunt is what the kernel believes; `averages`:
+    at each round 1/averages of the difference is added to what the chip shows (SBOS576)."""
 
     energy_j: Callable[[float], float]
     rails: Sequence[Rail]
@@ -29,21 +30,29 @@ class Chips:
     noise_rel: float = 0.7
     gain: Mapping[str, float] = field(default_factory=dict)
     gated: frozenset[str] = frozenset()
+    averages: int = 1
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
         self._round = -1
+        self._mean_w = 0.0
         self._shown: dict[str, int] = {}
 
     def read_mw(self, t_s: float) -> dict[str, int]:
         """Milliwatts by rail as they are shown at `t_s`: the results of the last whole round."""
         number = int(np.floor(t_s / self.round_s + 1e-9))
-        if number != self._round:
-            self._round = number
-            end = number * self.round_s
-            power_w = (self.energy_j(end) - self.energy_j(end - self.round_s)) / self.round_s
-            self._shown = {rail.name: self._result_mw(rail, power_w) for rail in self.rails}
+        first = number - 1 if self.averages == 1 or self._round < 0 else self._round
+        for k in range(first + 1 if number > self._round else number + 1, number + 1):
+            self._convert(k)
+        self._round = number
         return dict(self._shown)
+
+    def _convert(self, number: int) -> None:
+        end = number * self.round_s
+        power_w = (self.energy_j(end) - self.energy_j(end - self.round_s)) / self.round_s
+        self._mean_w += (power_w - self._mean_w) / self.averages if self._mean_w else power_w
+        seen_w = self._mean_w if self.averages > 1 else power_w
+        self._shown = {rail.name: self._result_mw(rail, seen_w) for rail in self.rails}
 
     def _result_mw(self, rail: Rail, power_w: float) -> int:
         if rail.name in self.gated or rail.share == 0:

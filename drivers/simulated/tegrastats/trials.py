@@ -42,11 +42,18 @@ def _printed(scene: Scene, profile: str = PROFILE, *, pace: Pace | None = None, 
     )  # fmt: skip
 
 
-def _record(rows: Sequence[Row], profile: str = PROFILE, channel: str = CHANNEL) -> Recorded:
+def _record(
+    rows: Sequence[Row],
+    profile: str = PROFILE,
+    channel: str = CHANNEL,
+    *,
+    round_ms: int | None = None,
+    averages: int = 1,
+) -> Recorded:
     """The shipped decoder on these rows."""
     with tempfile.TemporaryDirectory(prefix="joulebench-tegrastats-") as folder:
         root = Path(folder)
-        simulator(root, profile)
+        simulator(root, profile, round_ms=round_ms, averages=averages)
         channels = tuple((rail.name, rail.name) for rail in PROFILES[profile].rails) or ((channel, channel),)
         meter = open_on_board(MeterRequest(METER, {"interval_ms": ASKED_MS}, channels, root, simulated=True))
         info, _ = meter.prepare(LocalFiles(), clock=HOST)
@@ -186,6 +193,16 @@ def _wrong_shunt(scene: Scene) -> Recorded:
     return _record(_printed(scene, gain={rail.name: 1.15 for rail in PROFILES[PROFILE].rails}))
 
 
+def _averaging(scene: Scene) -> Recorded:
+    """The kernel lets the chips average: what they show comes late."""
+    return _record(_printed(scene, round_s=0.0066, averages=64), round_ms=422, averages=64)
+
+
+def _round_known(scene: Scene) -> Recorded:
+    """The kernel shows how long a round of conversions takes."""
+    return _record(_printed(scene), round_ms=20)
+
+
 def _other_rails(scene: Scene) -> Recorded:
     """The lines are of another module than the bench was written for."""
     return _record(_printed(scene, "nano-jp4"))
@@ -195,6 +212,7 @@ def trials() -> Sequence[FaultTrial]:
     """All named faults of tegrastats."""
     table: Sequence[tuple[str, str, Callable[[Scene], Recorded]]] = (
         ("none", "no fault", lambda scene: _record(_printed(scene))),
+        ("none_round_known", "no fault, a kernel that shows the chips' round", _round_known),
         ("half_line", "every fourth line is cut", _changed(0.4, 0.7, _half)),
         (
             "garbage",
@@ -220,4 +238,5 @@ def trials() -> Sequence[FaultTrial]:
     )
     made = [FaultTrial(METER, fault, what, play) for fault, what, play in table]
     shunt = FaultTrial(METER, "wrong_shunt", "shunts other than the kernel believes", _wrong_shunt, constant_scale=True)
-    return [*made, shunt]
+    slow = FaultTrial(METER, "averaging", "chips that average over 0.4 s", _averaging, scale=4.0)
+    return [*made, slow, shunt]

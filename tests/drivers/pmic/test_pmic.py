@@ -70,6 +70,7 @@ LINES = GOOD.splitlines(keepends=True)
         (GOOD[: len(GOOD) // 2], MALFORMED),
         (b"".join(LINES[:5]) + b"VDD_CORE_A\n", UNKNOWN),
         (GOOD + LINES[3], MALFORMED),
+        (GOOD.replace(b"V\n", b"V\x1d\n", 1), UNKNOWN),  # a control character that Python takes for a blank
         (GOOD.replace(b"current", b"volt"), MALFORMED),
         (GOOD.replace(b"A\n", b"mA\n"), UNKNOWN),
         (GOOD.replace(b"A\n", b"V\n"), MALFORMED),

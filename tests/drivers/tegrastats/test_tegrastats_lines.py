@@ -130,6 +130,7 @@ GOOD = LINES[12]
         (GOOD + GOOD, MALFORMED),  # a newline was lost
         (GOOD + " VDD_IN 1mW/1mW", MALFORMED),  # stands twice
         (GOOD + " something", MALFORMED),
+        (GOOD + "\x1f", UNKNOWN),  # a control character that Python takes for a blank
         (GOOD.replace("12479mW/12479mW", "12479mW"), MALFORMED),  # an invented fixture's form
         (GOOD.replace("12479mW/12479mW", "12W/12W"), MALFORMED),
         (GOOD.replace("12479mW/12479mW", "12479/12479"), MALFORMED),
