@@ -105,7 +105,7 @@ def judge(trial: FaultTrial, *, without: Judged | None = None) -> Judged:
         return judged
     for now, usual, name in zip(judged.errors, without.errors, ("gross", "dynamic"), strict=True):
         added, limit = abs(now.rel - usual.rel), max(now.own_rel, usual.own_rel) + ADDED_REL
-        if added > limit:
+        if min(added, abs(now.rel)) > limit:  # one that is nearer to the truth than usual is no worse for it
             detail = f"{judged.detail}; the fault adds {added:.2%} to the {name} error, {limit:.2%} are the meter's own"
             outcome = UNOBSERVABLE if trial.constant_scale else SILENT_WRONG
             return dataclasses.replace(judged, outcome=outcome, detail=detail)
