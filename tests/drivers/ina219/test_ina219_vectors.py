@@ -117,7 +117,7 @@ def test_words_go_round() -> None:
             code = chip.adc_code(averages=averages)
             word = chip.config_word(range_mv=range_mv, bus_range_v=16, sadc=code, badc=8, mode=5)
             found = chip.Config.of(word)
-            assert (found.range_mv, found.shunt_raw.averages, found.shunt_only) == (range_mv, averages, True)
+            assert (found.range_mv, found.shunt.averages, found.shunt_only) == (range_mv, averages, True)
 
 
 def test_registers_of_the_worked_example() -> None:
