@@ -24,17 +24,17 @@ USED = 1e-3  # share of the active time from which on a range counts as used
 class WeightedShares(RangeShares):
     """Range shares weighted by the limits of each range over the largest: what they leave in dynamic energy.
 
-    `own_power_w`, `own_time`: sums over channels of the root of the sum of squares over ranges.
+    `own_power_w`, `own_time_rel`: sums over channels of the root of the sum of squares over ranges.
     """
 
     own_power_w: float = 0.0
-    own_time: float = 0.0
+    own_time_rel: float = 0.0
 
     def net_power_rss_w(self) -> float:
         return self.own_power_w
 
     def net_time_rss(self) -> float:
-        return self.own_time
+        return self.own_time_rel
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def weighted_shares(
             zeros = dict.fromkeys(zeros, 1.0)
         power_w += float(np.sqrt(sum((gains[c] * p) ** 2 for c, p in shares.power_w.items())))
         time += float(np.sqrt(sum((zeros[c] * t) ** 2 for c, t in shares.time.items())))
-    return WeightedShares(own_power_w=power_w, own_time=time)
+    return WeightedShares(own_power_w=power_w, own_time_rel=time)
 
 
 def _ratio(limit: float | None, whole: float) -> float:

@@ -10,7 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from harness.config.schema import Count, Name, PositiveSeconds, Seconds, Section, Text
+from harness.config.facts import Section
+from harness.config.schema import Count, Name, PositiveSeconds, Seconds, Text
 
 FORMAT, VERSION = "joulebench-world", 1
 
