@@ -27,11 +27,13 @@ REST_W: Mapping[str, float] = {
 
 @dataclass
 class Converter:
-    """`power_w(t_s)`: of VDD_CORE; the other rails draw REST_W. `gain`: of all currents."""
+    """`power_w(t_s)`: of which each rail carries its part of `shares`, beside `rest_w`. `gain`: of all currents."""
 
     power_w: Callable[[float], float]
     seed: int = 1
     gain: float = 1.0
+    shares: Mapping[str, float] = field(default_factory=lambda: {"VDD_CORE": 1.0})
+    rest_w: Mapping[str, float] = field(default_factory=lambda: REST_W)
     noise_rel: float = 0.8
     _rng: np.random.Generator = field(init=False)
 
@@ -42,7 +44,8 @@ class Converter:
         """What `vcgencmd pmic_read_adc` prints if it begins to look at `t_s`."""
         lines = []
         for k, (rail, volts) in enumerate(RAILS_V.items()):
-            power = REST_W[rail] + (self.power_w(t_s + k * CONVERSION_S) if rail == "VDD_CORE" else 0.0)
+            share = self.shares.get(rail, 0.0)
+            power = self.rest_w.get(rail, 0.0) + (share * self.power_w(t_s + k * CONVERSION_S) if share else 0.0)
             amperes = self._seen(self.gain * power / volts, STEP_A)
             lines.append((f"{rail}_A", f"current({CURRENTS[k]})={amperes:.8f}A"))
         for k, (rail, volts) in enumerate(RAILS_V.items()):

@@ -1,6 +1,6 @@
 """A Raspberry Pi 5's files and its vcgencmd, whose converter a thread keeps at what the rig draws.
 
-All that the rig draws goes through VDD_CORE; the other rails draw their share beside it.
+All that the rig draws goes through the twelve rails, most of it through VDD_CORE.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.simulated.pmic import simulator
-from drivers.simulated.pmic.converter import RAILS_V, Converter
+from drivers.simulated.pmic.converter import REST_W, Converter
 from drivers.simulated.rig.front import CounterFront
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.served.port import Kind, Touched
@@ -19,7 +19,9 @@ from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding
 
 UPDATE_S = 0.005
-CORE = "VDD_CORE"
+LOAD = "load"
+CORE, CORE_SHARE = "VDD_CORE", 0.6
+SHARES = {rail: (1 - CORE_SHARE) * watts / sum(REST_W.values()) for rail, watts in REST_W.items()} | {CORE: CORE_SHARE}
 
 
 class ServedPmic:
@@ -27,12 +29,12 @@ class ServedPmic:
 
     def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
         self._tree = simulator(_root(binding, folder))
-        self.truth: dict[str, Any] = {"plane": "load", "shares": {rail: float(rail == CORE) for rail in RAILS_V}}
+        self.truth: dict[str, Any] = {"plane": "load", "shares": SHARES}
         now_ns = time.monotonic_ns()
-        self._front = CounterFront(rig, binding.name, {CORE: 1.0}, now_ns=now_ns, gain_rel=0.05)
-        self._core_w = 0.0
+        self._front = CounterFront(rig, binding.name, {LOAD: 1.0}, now_ns=now_ns, gain_rel=0.05)
+        self._load_w = 0.0
         self._last = now_ns, 0.0
-        self._converter = Converter(lambda t_s: self._core_w, seed=rig.world.seed)
+        self._converter = Converter(lambda t_s: self._load_w, seed=rig.world.seed, shares=SHARES, rest_w={})
         time.sleep(UPDATE_S)
         self._show()
         self._stop = threading.Event()
@@ -45,10 +47,10 @@ class ServedPmic:
 
     def _show(self) -> None:
         now_ns = time.monotonic_ns()
-        energy_j = self._front.energies_j(now_ns)[CORE]
+        energy_j = self._front.energies_j(now_ns)[LOAD]
         last_ns, last_j = self._last
         self._last = now_ns, energy_j
-        self._core_w = (energy_j - last_j) / ((now_ns - last_ns) * 1e-9)
+        self._load_w = (energy_j - last_j) / ((now_ns - last_ns) * 1e-9)
         self._tree.show(self._converter.text(0.0))
 
     def close(self) -> None:
