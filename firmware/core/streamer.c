@@ -177,7 +177,11 @@ static void sample(streamer *s)
     if (!chip_read(s, INA219_SHUNT, &shunt) || !rearm(s))
         return;
     bool in_time = s->ahead && !is_talking();
-    if (t_us - s->checked_us >= (in_time ? CHECK_EVERY_US : CHECK_AT_LEAST_US) && !checked(s))
+    /* what a chip says that was reset since it was asked for CNVR, or while it was asked for the shunt */
+    bool doubtful = (shunt == 0 && s->last_shunt != 0) || shunt == INA219_RESET_CONFIG;
+    bool due = t_us - s->checked_us >= (in_time ? CHECK_EVERY_US : CHECK_AT_LEAST_US);
+    s->last_shunt = shunt;
+    if ((due || doubtful) && !checked(s))
         return; /* the sample of a chip that was reset is not said */
     s->ahead = false;
     count_late(s, t_us);

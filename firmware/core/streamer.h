@@ -37,6 +37,7 @@ typedef struct {
     bool timed;     /* last_sample_us is that of the conversion before, with nothing failed between */
     uint32_t conversion_us, last_sample_us, due_us, checked_us, told_us, said_nack_us, retry_us;
     uint32_t nacks_said;
+    uint16_t last_shunt;
     bool owes_time; /* a ping of binary samples, answered when the frame under way is out */
     char nonce[9];
     uint32_t pinged_us;

@@ -64,6 +64,23 @@ uint32_t hal_baud(void) { return 115200; }
 uint32_t hal_uid(void) { return 0x3f9a01; }
 void hal_wait(void) { world.waits++; }
 
+static uint8_t pointed;
+
+static void supply(void)
+{
+    if (world.loses_supply_at_us && (int32_t)(world.now_us - world.loses_supply_at_us) >= 0) {
+        memset(world.registers, 0, sizeof world.registers);
+        world.registers[INA219_CONFIG] = 0x399F;
+        pointed = INA219_CONFIG;
+        world.ready_at_us = world.now_us + 1064;
+        world.loses_supply_at_us = 0;
+    }
+    if ((int32_t)(world.now_us - world.ready_at_us) >= 0 && world.measured[1]) {
+        world.registers[INA219_SHUNT] = world.measured[0];
+        world.registers[INA219_BUS] = world.measured[1];
+    }
+}
+
 static bool transfer(void)
 {
     world.now_us += world.transfer_us;
@@ -71,12 +88,11 @@ static bool transfer(void)
     return !world.silent;
 }
 
-static uint8_t pointed;
-
 bool hal_register_again(uint8_t address, uint16_t *value)
 {
     if (!transfer() || address != INA219_ADDRESS)
         return false;
+    supply();
     *value = world.registers[pointed];
     if (pointed == INA219_BUS && (int32_t)(world.now_us - world.ready_at_us) >= 0)
         *value |= INA219_READY;
@@ -89,6 +105,7 @@ bool hal_register_again(uint8_t address, uint16_t *value)
 
 bool hal_register_read(uint8_t address, uint8_t pointer, uint16_t *value)
 {
+    supply();
     pointed = pointer;
     return hal_register_again(address, value);
 }

@@ -11,6 +11,8 @@ typedef struct {
     bool silent;              /* the chip does not answer */
     uint32_t conversion_us;   /* CNVR is set that long after it was cleared by a power read or a configuration */
     uint32_t ready_at_us;
+    uint32_t loses_supply_at_us; /* for a moment; 0: never */
+    uint16_t measured[2];     /* shunt and bus of its next conversion after that */
     uint32_t now_us, transfer_us; /* each transfer takes that long */
     uint16_t room;            /* of the line */
     uint8_t sent[16384];

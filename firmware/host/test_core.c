@@ -295,6 +295,24 @@ static void a_reset_chip_is_not_read_as_a_voltage(void)
     CHECK(!strstr(text, ",14751*") && strstr(text, "$E,brownout,n=1,"));
 }
 
+static void no_moment_of_a_reset_makes_a_wrong_sample(void)
+{
+    unsigned found = 0;
+    for (uint32_t after_us = 20000; after_us < 26000; after_us += 23) {
+        begin();
+        world.measured[0] = 1200;
+        world.measured[1] = 1250 << 3;
+        answer("CFG cfg=39DF cal=1000 per=0");
+        answer("START");
+        world.loses_supply_at_us = world.now_us + after_us;
+        sample_until(25);
+        const char *text = said();
+        CHECK(occurrences(text, "$S,") == 25 && occurrences(text, ",1200,10002*") == 25);
+        found += occurrences(text, "$E,brownout,n=1,");
+    }
+    CHECK(found == 261);
+}
+
 static void the_clock_wraps_between_samples(void)
 {
     begin();
@@ -375,7 +393,7 @@ int main(void)
         TEST(conversion_times), TEST(hello_at_boot_and_on_request), TEST(bad_lines_do_nothing),
         TEST(configuration_is_read_back), TEST(sampling_one_by_one), TEST(a_full_line_drops_the_newest_and_counts),
         TEST(no_answer_is_no_sample), TEST(a_chip_that_was_reset_begins_an_epoch),
-        TEST(a_reset_chip_is_not_read_as_a_voltage), TEST(the_clock_wraps_between_samples),
+        TEST(a_reset_chip_is_not_read_as_a_voltage), TEST(no_moment_of_a_reset_makes_a_wrong_sample), TEST(the_clock_wraps_between_samples),
         TEST(sequence_wraps_at_sixteen_bits), TEST(binary_goes_and_ends),
     };
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
