@@ -8,7 +8,8 @@ no outcome, but a failure of the driver or of this kit.
 A figure holds the truth if |error| <= max(half of its own 95 % interval, gain x E + offset x T + half a count x T),
 with the limits that the meter states for itself, E the energy and T the length of one inference. And what a fault adds
 to the error of the same meter without one may not exceed the part of the interval that is not common to all results of
-the meter (gain and zero are), or 0.1 %: a meter that is good to 15 % must not hide a fault of 10 %.
+the meter (gain and zero are), or 0.1 %: a meter that is good to 15 % must not hide a fault of 10 %
+(a trial may say that the limits are there for what it plays: `within_stated`).
 """
 
 from __future__ import annotations
@@ -102,6 +103,8 @@ def judge(trial: FaultTrial, *, without: Judged | None = None) -> Judged:
     analysis did."""
     judged = _judge(trial)
     if judged.outcome != RECOVERED or judged.errors is None or without is None or without.errors is None:
+        return judged
+    if trial.within_stated:
         return judged
     for now, usual, name in zip(judged.errors, without.errors, ("gross", "dynamic"), strict=True):
         added, limit = abs(now.rel - usual.rel), max(now.own_rel, usual.own_rel) + ADDED_REL

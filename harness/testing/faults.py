@@ -72,7 +72,8 @@ class FaultTrial:
     it recorded, or lets the driver's own error (a BenchError) through.
 
     `constant_scale`: the fault scales every reading alike from the first to the last, so that no single meter could
-    notice; nothing else may come out as `unobservable`.
+    notice; nothing else may come out as `unobservable`. `within_stated`: the limits that the meter states are there for
+    this very thing (a supply that sags within its declared tolerance), so it may use them up.
     """
 
     meter: str
@@ -81,3 +82,4 @@ class FaultTrial:
     play: Callable[[Scene], Recorded]
     scale: float = 1.0
     constant_scale: bool = False
+    within_stated: bool = False

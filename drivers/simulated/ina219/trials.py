@@ -193,7 +193,12 @@ PRINTED: tuple[tuple[str, str, Text], ...] = (
 
 def trials() -> Sequence[FaultTrial]:
     """Faults of the streamer."""
-    return [FaultTrial("ina219", f, w, p, SCALE, constant_scale=f == "wrong_shunt") for f, w, p in STREAMED]
+    return [
+        FaultTrial(
+            "ina219", f, w, p, SCALE, constant_scale=f == "wrong_shunt", within_stated=f == "supply_sags_shunt_only"
+        )
+        for f, w, p in STREAMED
+    ]
 
 
 def text_trials() -> Sequence[FaultTrial]:
