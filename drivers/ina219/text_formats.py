@@ -164,7 +164,9 @@ class JsonLines:
             if column is None or column.quantity is None:
                 continue
             text = found.get(key)
-            if column.quantity == TIME and text is not None and text.isdigit():
+            if column.quantity == TIME:
+                if text is None or not re.fullmatch(r"[0-9]{1,10}", text):
+                    return None
                 time_us = int(text) * column.count_us
                 continue
             value = None if text is None else number(text, column.exponent)

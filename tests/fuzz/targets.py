@@ -234,8 +234,9 @@ def nvidia_smi() -> Target:
         rows = [row for row in text.splitlines()[1:] if row.strip()]
         require(len(log.power_w) + log.missing <= len(rows), "more values than rows")
         numbers = {float(n) for n in re.findall(r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|[+-]?\.\d+", text)}
+        thousandths = {n * 1e-3 for n in numbers}
         for watt in log.power_w.tolist():
-            require(watt in numbers or round(watt * 1e3, 9) in numbers, f"{watt} W stands nowhere")
+            require(watt in numbers or watt in thousandths, f"{watt} W stands nowhere")
         return True
 
     return Target("nvidia-smi", [SMI, SMI.replace(b" W", b" mW"), SMI.replace(b"index", b"uuid")], check)
