@@ -10,6 +10,7 @@
 
 static const char *running;
 static unsigned checks;
+static streamer s;
 
 #define CHECK(true_)                                                                             \
     do {                                                                                         \
@@ -19,8 +20,6 @@ static unsigned checks;
             exit(1);                                                                             \
         }                                                                                        \
     } while (0)
-
-static streamer s;
 
 /* What was said since the last call, as text. */
 static const char *said(void)
@@ -70,13 +69,11 @@ static unsigned occurrences(const char *text, const char *what)
     return count;
 }
 
-/* --- frames ------------------------------------------------------------------------------------ */
-
 static void checksum(void)
 {
     uint16_t crc = 0xFFFF;
-    for (const char *at = "123456789"; *at; at++)
-        crc = crc16(crc, (uint8_t)*at);
+    for (uint8_t c = '1'; c <= '9'; c++)
+        crc = crc16(crc, c);
     CHECK(crc == 0x29B1);
 }
 
@@ -148,8 +145,6 @@ static void conversion_times(void)
     CHECK(ina219_conversion_us(0x1C77 | 0x0780) == 68100 + 34050);
     CHECK(ina219_conversion_us(0x1807) == 168);
 }
-
-/* --- conversation ------------------------------------------------------------------------------ */
 
 static void hello_at_boot_and_on_request(void)
 {
