@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "drivers.simulated.rig.world MeterWorld.clock_rate": "relative",
     "drivers.simulated.rig.world BoardWorld.clock_rate": "relative",
     "drivers.simulated.rig.world BoardWorld.slew_rate": "relative",
+    "harness.testing.fault_matrix Judged.energy_rel_error": "relative; a key of the command's JSON",
     "drivers.simulated.monsoon.device HvpmFaults.lost_packet_rate": "probability of a packet",
     "drivers.simulated.monsoon.device HvpmFaults.short_packet_rate": "probability of a packet",
     "drivers.simulated.monsoon.unit HvpmUnit.invalid_rate": "probability of a sample",
