@@ -4,9 +4,9 @@
 
 The counters are renewed about every millisecond, not in step with anybody's reads. Here a simulated register is renewed
 at such times (each interval drawn anew) while a board works (30 W for 7.9 ms, 10 W for 3.4 ms, again and again: 24 W),
-read by the shipped driver and evaluated by the shipped analysis. Printed is the error of the energy of windows that begin
-anywhere: mean and standard deviation, in microseconds of the mean power (1 us at 24 W is 24 uJ), and how much of one
-CPU the reader spends, by the time that it does not sleep. A read takes 2 us, as a powercap file does.
+read by the shipped driver and evaluated by the shipped analysis. Printed is the error of the energy of windows that
+begin anywhere: mean and standard deviation, in microseconds of the mean power (1 us at 24 W is 24 uJ), and how much of
+one CPU the reader spends, by the time that it does not sleep. A read takes 2 us, as a powercap file does.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ FLAGS: dict[str, Words] = {
         "See the page of the meter.",
     ),
     "sampling_in_step": Words(
-        "In a process start readings fell on few phases of the inferences; the budget counts what others may have drawn.",
+        "In a process start readings fell on few phases of the inferences; the budget counts what others may draw.",
         "gap: dithered, a longer measure_s, more starts, or a meter that looks all the time.",
     ),
     "outputs_not_checked": Words(

@@ -14,9 +14,9 @@ from typing import Any
 class ChannelAccuracy:
     """Limits of error of one channel, in one range of the meter or (`code` None) in all without an entry of their own.
 
-    `gain_rel`: limit of the relative error of power; `offset_w`: limit of the zero, W, to which `offset_a` (A) times the
-    mean voltage of the trace is added; `noise_w`: standard deviation of one reading, W; `bandwidth_hz`, `window_s`, `update_s`: what the maker states of a reading, None if nothing;
-    `source`: where the figures are printed.
+    `gain_rel`: limit of the relative error of power; `offset_w`: limit of the zero, W, to which `offset_a` (A) times
+    the mean voltage of the trace is added; `noise_w`: standard deviation of one reading, W; `bandwidth_hz`,
+    `window_s`, `update_s`: what the maker states of a reading, None if nothing; `source`: where the figures are printed.
     """
 
     channel: str
