@@ -16,7 +16,7 @@ class ChannelAccuracy:
 
     `gain_rel`: limit of the relative error of power; `offset_w`: limit of the zero, W, to which `offset_a` (A) times
     the mean voltage of the trace is added; `noise_w`: standard deviation of one reading, W; `bandwidth_hz`,
-    `window_s`, `update_s`: what the maker states of a reading, None if nothing; `source`: where the figures are printed.
+    `window_s`, `update_s`: what the maker states of a reading, None if nothing; `source`: where they are printed.
     """
 
     channel: str
