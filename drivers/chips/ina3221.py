@@ -6,6 +6,8 @@ Considerations, register map (left-aligned values). Channels are converted one a
 
 from __future__ import annotations
 
+import math
+
 from drivers.chips.monitor import MonitorSheet
 
 CHANNELS = 3
@@ -23,6 +25,15 @@ SHEET = MonitorSheet(
     bus_offset_v=16e-3,
     bus_gain_rel=0.0025,
     conversion_s=1.1e-3,
-    interleaved=False,  # not said clearly: the pessimistic reading, see docs/meters/ina2xx.md
+    interleaved=False,  # its averages are a filter that moves at every round: filter_tau_s
     source="INA3221 datasheet SBOS576C, 6.5 Electrical Characteristics",
 )
+
+
+def filter_tau_s(round_s: float, samples: int) -> float:
+    """Time constant (s) of the averages; 0 for one sample. `round_s`: all channels, shunt and bus.
+
+    At every round the chip adds 1/samples of the difference between the new conversion and its register to the register
+    (SBOS576, averaging function). So each round leaves (1 - 1/samples) of a step: an exponential, exactly.
+    """
+    return -round_s / math.log1p(-1 / samples) if samples > 1 else 0.0

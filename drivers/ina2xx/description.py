@@ -18,7 +18,8 @@ with the old voltage in one reading of ten; of up and down a fiftieth remains. L
 
 AVERAGED_GAIN_REL = 0.025
 """Assumed as well, for the product of a current and a voltage that were each averaged over many conversions: with that
-sag and a load that is on for half of the time, within one average, it is too large by half of the sag."""
+sag and a load that is on for half of the time, within one average, it is too large by half of the sag. It makes no
+difference whether the averages are windows (INA226) or exponential filters (INA3221)."""
 
 NEAR_FULL = 0.9  # the supply sags under the current that is cut off, so power stops short of full scale times voltage
 UNTOLD_TOLERANCE_REL = 0.01
@@ -64,7 +65,7 @@ def _facts(rail: Rail, update: Update) -> dict[str, str]:
         f"chip:{name}": f"{rail.chip.name} ({rail.chip.layout})",
         f"power_from:{name}": " x ".join(column.partition(":")[2] for column in rail.power),
         f"step_w:{name}": f"{rail.step_w:.6g}",
-        f"update:{name}": f"{update.update_s * 1e3:g} ms, {update.source}",
+        f"update:{name}": f"{update.update_s * 1e3:.6g} ms, {update.source}",
         f"shunt_ohm:{name}": f"{shunt.ohm:g} ({shunt.source})" if shunt.ohm else shunt.source,
     }
     if shunt.kernel_uohm is not None:

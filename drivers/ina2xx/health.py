@@ -82,7 +82,8 @@ def _calibration(rail: Rail) -> CheckItem | None:
 
 
 def _update(rail: Rail, update: Update, timing: Timing) -> CheckItem:
-    looks = update.window_s / update.update_s if timing.follows else update.window_s / timing.poll_s
+    every_one = timing.follows or update.tau_s > 0  # a filter takes up those that nobody reads as well
+    looks = update.window_s / (update.update_s if every_one else timing.poll_s)
     how = "every update is read" if timing.follows else f"read every {timing.poll_s * 1e3:g} ms"
-    found = f"{update.update_s * 1e3:g} ms ({update.source}); {how}; it looks at the current {looks:.0%} of the time"
+    found = f"{update.update_s * 1e3:.6g} ms ({update.source}); {how}; it looks at the current {looks:.0%} of the time"
     return CheckItem(f"update {rail.channel}", True, found)

@@ -36,7 +36,8 @@ class Readings:
     def __init__(self, rails: Sequence[Rail], timing: Timing, *, begin_ns: int) -> None:
         self._rails, self._timing = rails, timing
         self._items = [(rail, item) for rail in rails for item in rail.items]
-        lead = max(rails, key=lambda rail: abs(rail.now_a))  # its changes tell when a round is over
+        slow = [rail for rail in rails if rail.chip.place in timing.slowest] or rails  # a quick chip changes in between
+        lead = max(slow, key=lambda rail: abs(rail.now_a))  # its changes tell when a round is over
         self._key = [k for k, (rail, i) in enumerate(self._items) if rail is lead and i.role in ("current", "power")]
         self._edge_ns = begin_ns  # the last reading, or the start
         self._last: list[int] | None = None

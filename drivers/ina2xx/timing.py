@@ -2,7 +2,8 @@
 
 The files show the last finished conversion, again and again. Asked three times an update or oftener, every one is seen
 and none is counted twice; asked slower than the chip updates, every answer is new. In between some are missed and
-some repeated, in a beat: that is refused.
+some repeated, in a beat: that is refused. An INA3221 with averages updates at every round of conversions, by a part of
+the difference: its registers are an exponential filter of the load, however often they are asked.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drivers.chips.ina226 import AVERAGES
+from drivers.chips.ina3221 import filter_tau_s
 from drivers.chips.monitor import SLOW_REL
 from drivers.ina2xx import codec
 from drivers.ina2xx.rails import Rail
@@ -31,23 +33,26 @@ ASSUMED_ROUND_S = 0.0066  # INA3221 at reset: three channels, shunt and bus, 1.1
 class Update:
     """How a chip converts: `update_s` from one new value to the next, `window_s` of it looking at the current;
     `spread`: the window lies all over the update (averages in turns) and not in one piece; `averaged`: current and
-    voltage are averages of many conversions, each by itself; `source`: who says so."""
+    voltage are averages of many conversions, each by itself; `tau_s`: an update adds a part of the new conversion to
+    the registers, an exponential filter of this time constant (0: it replaces them); `source`: who says so."""
 
     update_s: float
     window_s: float
     spread: bool
     source: str
     averaged: bool = False
+    tau_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Timing:
     """`poll_s`: between passes; `update_s`: the slowest chip's; `follows`: every update is seen, and a register that
-    has not changed since is the same conversion."""
+    has not changed since is the same conversion; `slowest`: places of the chips that update so slowly."""
 
     poll_s: float
     update_s: float
     follows: bool
+    slowest: frozenset[str] = frozenset()
 
     @property
     def period_ns(self) -> int:
@@ -74,12 +79,13 @@ def update_of(sysfs: Sysfs, chip: Chip) -> Update:
 def timing_of(rails: Sequence[Rail], updates: Sequence[Update], poll_s: float | None) -> Timing:
     """The beat of all rails. SpecError for a `poll_s` at which updates are missed and repeated in turns."""
     update_s = max(update.update_s for update in updates)
+    slowest = frozenset(r.chip.place for r, u in zip(rails, updates, strict=True) if u.update_s > 0.99 * update_s)
     fast_s, slow_s = update_s / ASKS, update_s * (1 + SLOW_REL)
     if poll_s is None:
         quick_s = update_s / (ASKS + 1)
         if quick_s >= SHORTEST_UPDATE_POLL_S:
-            return Timing(round(quick_s, 4), update_s, follows=True)
-        return Timing(max(DEFAULT_POLL_S, round(1.2 * update_s, 3)), update_s, follows=False)
+            return Timing(round(quick_s, 4), update_s, follows=True, slowest=slowest)
+        return Timing(max(DEFAULT_POLL_S, round(1.2 * update_s, 3)), update_s, follows=False, slowest=slowest)
     if fast_s < poll_s < slow_s:
         names = sorted({rail.chip.name for rail in rails})
         raise SpecError(
@@ -88,11 +94,13 @@ def timing_of(rails: Sequence[Rail], updates: Sequence[Update], poll_s: float | 
             hint=f"poll at {fast_s:.3g} s or faster to see every one, or at {slow_s:.3g} s or slower; "
             "without it the driver chooses",
         )
-    return Timing(poll_s, update_s, follows=poll_s <= fast_s)
+    return Timing(poll_s, update_s, follows=poll_s <= fast_s, slowest=slowest)
 
 
 def reading_of(update: Update, timing: Timing) -> Reading:
     """What one reading of a rail is. A mean only where windows touch and cover the time between them."""
+    if update.tau_s:
+        return Reading(ReadingKind.FILTERED, timing.period_ns, 0, tau_ns=round(update.tau_s * NS_PER_S))
     window_ns = round(update.window_s * NS_PER_S)
     if update.spread:
         whole_ns = round(update.update_s * NS_PER_S)
@@ -121,13 +129,17 @@ def _ina3221(sysfs: Sysfs, chip: Chip) -> Update:
     enabled = [text(sysfs, f"{chip.folder}/in{n}_enable") != "0" for n in (1, 2, 3)]
     channels = max(1, sum(enabled))
     interval_ms = _integer(text(sysfs, f"{chip.folder}/update_interval"))
-    samples = _integer(text(sysfs, f"{chip.folder}/samples")) or 1
-    if interval_ms:
-        update_s, source = interval_ms * 1e-3, f"update_interval {interval_ms} ms, {samples} samples"
+    samples = max(1, _integer(text(sysfs, f"{chip.folder}/samples")) or 1)
+    if interval_ms:  # the kernel's: samples rounds of all channels, shunt and bus
+        round_s, source = interval_ms * 1e-3 / samples, f"update_interval {interval_ms} ms, {samples} samples"
     else:
-        update_s = 2 * chip.kind.sheet.conversion_s * channels * samples
+        round_s = 2 * chip.kind.sheet.conversion_s * channels
         source = f"{samples} samples of {channels} channels at the chip's conversion time at reset"
-    return Update(update_s, update_s / (2 * channels), spread=False, source=source, averaged=samples > 1)
+    tau_s = filter_tau_s(round_s, samples)
+    if tau_s:
+        source += f": an exponential filter of {tau_s * 1e3:.4g} ms"
+    window_s = round_s / (2 * channels)
+    return Update(round_s, window_s, spread=False, source=source, averaged=samples > 1, tau_s=tau_s)
 
 
 def _iio(sysfs: Sysfs, chip: Chip) -> Update:

@@ -1,9 +1,10 @@
 """What tegrastats is as a meter on a board: module, rails, what a number means, assumed accuracy.
 
 What a number means depends on how the kernel runs the INA3221 behind it: tegrastats prints the chip's newest result,
-at some phase within its own interval. Without averaging (`samples` 1) that is the mean over one round of conversions.
-With it the chip adds 1/samples of the difference to its register at each round (SBOS576 as quoted by NVIDIA's DRIVE OS
-"Power Measurement Tool"): an exponential filter whose time constant is about samples x round = `update_interval`.
+at some phase within its own interval. Without averaging (`samples` 1) that is the mean over one conversion, and of a
+round (three channels, shunt and bus) a rail's current has one conversion of six. With averaging the chip adds
+1/samples of the difference to its register at each round (SBOS576 as quoted by NVIDIA's DRIVE OS "Power Measurement
+Tool"): an exponential filter whose time constant is about samples x round = `update_interval`.
 A kernel that shows these (hwmon of JetPack 5 and newer) makes the kernel of a reading known; otherwise it is not.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers.chips.ina3221 import CHANNELS, filter_tau_s
 from drivers.tegrastats.options import TegrastatsOptions
 from drivers.tegrastats.rails import MODULES, Module, module_of
 from harness.core.errors import DeviceError
@@ -25,6 +27,7 @@ CHIP = "/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/"
 ROUND, SAMPLES = CHIP + "update_interval", CHIP + "samples"
 PROGRAMS = ("/usr/bin/tegrastats", "/home/*/tegrastats")
 EXECUTABLE = "agent:executable "
+CONVERSIONS = 2 * CHANNELS  # of a round: shunt and bus of each channel, one after the other
 
 GAIN_REL, OFFSET_W, OFFSET_AGX_W = 0.05, 0.1, 0.4
 SOURCE = (
@@ -125,11 +128,15 @@ def reading_of(board: Board, options: TegrastatsOptions) -> tuple[Reading, str]:
     if not board.round_ms:
         words = "unknown: the newest result of the INA3221, 6.6 ms as it is reset, longer if the kernel set averaging"
         return Reading(ReadingKind.POINT, interval, 0), words
-    window = board.round_ms * 1_000_000
     if board.samples > 1:
-        words = f"an exponential filter of about {board.round_ms} ms: {board.samples} averages of the INA3221"
-        return Reading(ReadingKind.FILTERED, interval, 0, tau_ns=window), words
-    words = f"{board.round_ms} ms, one round of the INA3221 (update_interval), ending up to as long before the line"
+        tau_ns = round(filter_tau_s(board.round_ms / board.samples, board.samples) * 1e6)
+        words = f"an exponential filter of {tau_ns / 1e6:.4g} ms: {board.samples} averages of the INA3221"
+        return Reading(ReadingKind.FILTERED, interval, 0, tau_ns=tau_ns), words
+    window = round(board.round_ms * 1_000_000 / CONVERSIONS)
+    words = (
+        f"{window / 1e6:.3g} ms, one conversion of {CONVERSIONS} in a round of the INA3221 "
+        f"(update_interval {board.round_ms} ms), ended up to a round before the line"
+    )
     kind = ReadingKind.PART_TIME if window < interval else ReadingKind.OVERLAPPING
     return Reading(kind, interval, window), words
 

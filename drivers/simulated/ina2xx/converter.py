@@ -11,6 +11,8 @@ from drivers.simulated.ina2xx.registers import ChipModel, bus_count, shunt_count
 Window = tuple[float, float]
 """Part of a round in which a quantity is looked at, as shares of the round."""
 
+SETTLED = 20  # x N rounds of a recursive average: 2e-9 of what was before is left
+
 
 class Front(Protocol):
     """What the chip is wired to: means over a window of host time (ns)."""
@@ -41,7 +43,11 @@ class Channel:
 class Converter:
     """The chip's channels and its clock: a round takes `round_ns` times `slow` (its clock may be a tenth off).
 
-    `frozen_ns`: from then on nothing is converted. Registers hold the newest finished window.
+    Registers hold the newest finished window. `recursive` N above 1 (INA3221 with N samples): at each round 1/N of the
+    difference between the new conversion and the average so far is added to the average (SBOS576, averaging function).
+    Assumed, since the sheet does not say: what is added up is whole counts of the converter, the sum is kept without
+    rounding inside the chip, and the register shows its nearest count. The load before the first question counts
+    too: the filter has been running for `SETTLED` x N rounds by then.
     """
 
     model: ChipModel
@@ -49,7 +55,8 @@ class Converter:
     round_ns: float
     slow: float = 1.0
     phase_ns: float = 123_456.0
-    _cache: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+    recursive: int = 1
+    _cache: dict[tuple[int, str], tuple[int, float]] = field(default_factory=dict)
 
     def shunt(self, channel: int, t_ns: int) -> int:
         one = self.channels[channel]
@@ -72,16 +79,28 @@ class Converter:
         whole_ns = self.round_ns * self.slow
         number = math.floor((t_ns - self.phase_ns) / whole_ns - window[1])
         key = (channel, what)
-        if self._cache.get(key, (None, 0))[0] != number:
-            start_ns = self.phase_ns + number * whole_ns
-            begin_ns, end_ns = start_ns + window[0] * whole_ns, start_ns + window[1] * whole_ns
-            one = self.channels[channel]
-            if what == "shunt":
-                count = shunt_count(self.model, one.front.current_a(begin_ns, end_ns) * one.shunt_ohm)
+        known, average = self._cache.get(key, (None, 0.0))
+        if known != number:
+            if self.recursive == 1:
+                average = self._convert(channel, what, window, number)
             else:
-                count = bus_count(self.model, one.front.voltage_v(begin_ns, end_ns))
-            self._cache[key] = (number, count)
-        return self._cache[key][1]
+                first = number - SETTLED * self.recursive
+                if known is None or not first < known < number:
+                    known, average = first, float(self._convert(channel, what, window, first))
+                for k in range(known + 1, number + 1):
+                    average += (self._convert(channel, what, window, k) - average) / self.recursive
+            self._cache[key] = (number, average)
+        return round(average)
+
+    def _convert(self, channel: int, what: str, window: Window, number: int) -> int:
+        """What the converter finds in round `number`, in counts."""
+        whole_ns = self.round_ns * self.slow
+        start_ns = self.phase_ns + number * whole_ns
+        begin_ns, end_ns = start_ns + window[0] * whole_ns, start_ns + window[1] * whole_ns
+        one = self.channels[channel]
+        if what == "shunt":
+            return shunt_count(self.model, one.front.current_a(begin_ns, end_ns) * one.shunt_ohm)
+        return bus_count(self.model, one.front.voltage_v(begin_ns, end_ns))
 
 
 def in_turns(channels: int) -> list[tuple[Window, Window]]:

@@ -26,7 +26,8 @@ NEW_RELEASE, OLD_RELEASE, TEGRA_RELEASE = "6.6.31-v8", "4.9.35", "4.9.253-tegra"
 class Wired:
     """One chip: at `place`, with `labels` a channel, true shunts, and shunts that the kernel computes with (uohm).
 
-    `driver`: "hwmon", "hwmon3221", "jetpack4", "iio", or "iio-old"; `declared`: the device tree names the shunt.
+    `driver`: "hwmon", "hwmon3221", "jetpack4", "iio", or "iio-old"; `declared`: the device tree names the shunt;
+    `averages`: of an INA3221 a filter that moves at every round, of the others a longer round.
     """
 
     model: str
@@ -48,9 +49,9 @@ class Layout:
     release: str = NEW_RELEASE
 
 
-def _jetson(place: str, *labels: str, driver: str = "hwmon3221") -> Wired:
+def _jetson(place: str, *labels: str, driver: str = "hwmon3221", averages: int = 1) -> Wired:
     shunts = tuple(5e-3 for _ in labels)
-    return Wired("ina3221", place, labels, shunts, tuple(round(s * 1e6) for s in shunts), driver, averages=1)
+    return Wired("ina3221", place, labels, shunts, tuple(round(s * 1e6) for s in shunts), driver, averages=averages)
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -86,6 +87,9 @@ LAYOUTS: dict[str, Layout] = {
         ),
         TEGRA_RELEASE,
     ),
+    "orin-nano-averages": Layout(
+        (_jetson("1-0040", "VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC", averages=16),), "5.15.136-tegra"
+    ),
 }
 
 
@@ -101,7 +105,7 @@ def build(
 ) -> FakeBoard:
     """A board with the chips of `layout`. `first_number`: N of the first hwmonN, which differs from boot to boot;
     `slow`: how much slower than typical the chips' clocks are; `held`: registers follow their fronts at once, since
-    whoever sets these (HeldFront) knows when a conversion has ended."""
+    whoever sets these (HeldFront) knows when a conversion has ended; an INA3221's averages are left out then."""
     what = LAYOUTS[layout] if isinstance(layout, str) else layout
     board = FakeBoard(root, now_ns=now_ns)
     board.add("proc/sys/kernel", {"osrelease": what.release.encode() + b"\n"})
@@ -119,7 +123,10 @@ def _wire(board: FakeBoard, wired: Wired, number: int, front_of: FrontOf, slow: 
     channels = [
         Channel(ohm, front_of(label)) for ohm, label in zip(wired.shunt_ohm, wired.labels, strict=True)
     ]  # fmt: skip
-    converter = Converter(model, channels, 1.0 if held else round_ns(wired), slow)
+    filters = wired.model == "ina3221" and not held
+    converter = Converter(
+        model, channels, 1.0 if held else round_ns(wired), slow, recursive=wired.averages if filters else 1
+    )
     _set_windows(wired, channels)
     device = f"sys/bus/i2c/devices/{wired.place}"
     hwmon, iio = f"{device}/hwmon/hwmon{number}", f"{device}/iio:device{number}"
@@ -129,7 +136,7 @@ def _wire(board: FakeBoard, wired: Wired, number: int, front_of: FrontOf, slow: 
         board.add(hwmon, one.files())
         board.chips[wired.place] = one
     elif wired.driver == "hwmon3221":
-        wired_ms = round(round_ns(wired) / MS)
+        wired_ms = round(round_ns(wired) * wired.averages / MS)
         board.add(hwmon, Hwmon3221(converter, wired.labels, wired.kernel_uohm, wired_ms, wired.averages).files())
     elif wired.driver == "jetpack4":
         board.add(iio, JetPack4(converter, wired.labels, wired.kernel_uohm).files())
@@ -146,7 +153,7 @@ def round_ns(wired: Wired) -> float:
         return 1.064 * MS
     if wired.model == "ina3221":
         wires = sum(label != "NC" for label in wired.labels)
-        return 2.2 * MS * wires * wired.averages
+        return 2.2 * MS * wires
     return 2.2 * MS * wired.averages
 
 

@@ -143,6 +143,11 @@ def trials() -> Sequence[FaultTrial]:
         _trial("none-part-time", "an INA219, polled slower than it converts", Play(SLOW)),
         _trial("none-old-kernel", "an INA219 below a driver of before the rework", Play("ina219-old")),
         _trial("none-jetson", "VDD_IN of an Orin Nano", Play("orin-nano", channel="VDD_IN")),
+        _trial(
+            "none-averages",
+            "VDD_IN of an Orin Nano with 16 samples: a filter of 0.1 s",
+            Play("orin-nano-averages", channel="VDD_IN"),
+        ),
         _trial("none-jetpack4", "POM_5V_IN of a Nano", Play("nano", channel="POM_5V_IN")),
         _trial("none-iio", "an INA219 at the IIO driver, flags in its bus register", Play("iio-ina219")),
         _trial("shunt-default", "the kernel computes with 10 mohm, 100 are fitted, nobody said so", Play(undeclared)),

@@ -1,4 +1,4 @@
-"""The INA3221s behind tegrastats: each rail's mean over a round of conversions, in whole steps of its converter.
+"""The INA3221s behind tegrastats: each rail's mean over its turn in a round of conversions, in whole steps.
 
 Own arithmetic, from the datasheet (SBOS576: 40 uV and 8 mV a step); it shares nothing with a driver.
 """
@@ -14,6 +14,7 @@ from drivers.simulated.tegrastats.profiles import Rail
 
 SHUNT_STEP_V, BUS_STEP_V = 40e-6, 8e-3
 ROUND_S = 0.020
+TURNS = 6  # of a round: shunt and bus of three channels; a rail's current has one, and the supply is stiff here
 SUPPLY_V = 5.0
 
 
@@ -35,7 +36,7 @@ class Chips:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
         self._round = -1
-        self._mean_w = 0.0
+        self._mean_w: dict[int, float] = {}
         self._shown: dict[str, int] = {}
 
     def read_mw(self, t_s: float) -> dict[str, int]:
@@ -48,11 +49,13 @@ class Chips:
         return dict(self._shown)
 
     def _convert(self, number: int) -> None:
-        end = number * self.round_s
-        power_w = (self.energy_j(end) - self.energy_j(end - self.round_s)) / self.round_s
-        self._mean_w += (power_w - self._mean_w) / self.averages if self._mean_w else power_w
-        seen_w = self._mean_w if self.averages > 1 else power_w
-        self._shown = {rail.name: self._result_mw(rail, seen_w) for rail in self.rails}
+        turn_s = self.round_s / TURNS
+        for channel in range(3):
+            begin = (number - 1) * self.round_s + 2 * channel * turn_s
+            power_w = (self.energy_j(begin + turn_s) - self.energy_j(begin)) / turn_s
+            before_w = self._mean_w.get(channel, power_w)
+            self._mean_w[channel] = before_w + (power_w - before_w) / self.averages
+        self._shown = {rail.name: self._result_mw(rail, self._mean_w[k % 3]) for k, rail in enumerate(self.rails)}
 
     def _result_mw(self, rail: Rail, power_w: float) -> int:
         if rail.name in self.gated or rail.share == 0:

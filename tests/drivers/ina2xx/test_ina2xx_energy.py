@@ -98,11 +98,14 @@ def test_a_mean_of_products_is_no_product_of_means(make_prepared: Make, layout: 
     assert float(np.mean(product_w)) / supply.power_w() - 1 > 0.01
 
 
-def test_where_only_the_product_of_means_is_there_the_limit_holds_it(make_prepared: Make) -> None:
+@pytest.mark.parametrize(("layout", "channel"), [("iio-ina226", "main"), ("orin-nano-averages", "VDD_IN")])
+def test_where_only_the_product_of_means_is_there_the_limit_holds_it(
+    make_prepared: Make, layout: str, channel: str
+) -> None:
     supply = SoftSupply()
-    bench = make_prepared(build("iio-ina226", Path("/simulated"), front_of=lambda label: supply))
-    error_rel = float(np.mean(bench.record(60.0).power_w("main"))) / supply.power_w() - 1
-    assert 0.01 < error_rel < bench.info.channel("main").accuracy.gain_rel
+    bench = make_prepared(build(layout, Path("/simulated"), front_of=lambda label: supply))
+    error_rel = float(np.mean(bench.record(60.0).power_w(channel))) / supply.power_w() - 1
+    assert 0.01 < error_rel < bench.info.channel(channel).accuracy.gain_rel
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from drivers.ina2xx.onboard import OnBoardIna, open_on_board
 from drivers.simulated.ina2xx.fronts import HeldFront
-from drivers.simulated.ina2xx.layouts import build
+from drivers.simulated.ina2xx.layouts import LAYOUTS, Layout, build
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest, RawSamples
 from harness.core.trace import Block, ReadingKind, Trace, join_blocks
@@ -25,6 +26,7 @@ Entry = bytes | int
 Pass = Sequence[Entry]
 MS = 1_000_000
 ROOT = Path("/simulated")
+_AVERAGES = LAYOUTS["orin-nano-averages"].chips[0]
 
 
 def fed(bench: Any, passes: Sequence[Pass], *, every_ms: float, took_ms: float = 1.0, **counts: int) -> list[Block]:
@@ -84,17 +86,39 @@ def test_polled_slower_than_it_converts_every_pass_is_a_sample(make_held: Make) 
     assert len(trace) == 5 and "repeated" not in trace.counts
 
 
-def test_other_channels_turns_of_one_round_are_one_row(make_drawing: Make) -> None:
-    """INA3221 with many samples: three channels change at three times of a round; rows stay a round apart."""
-    from drivers.simulated.ina2xx.layouts import Layout, Wired
+def test_other_channels_turns_of_one_round_are_one_row(make_prepared: Make) -> None:
+    """INA3221 with long conversions: three channels change at three times of a round; rows stay a round apart."""
+    board = build("orin-nano", ROOT, front_of=lambda label: HeldFront(1.0 if label == "VDD_IN" else 0.4, 5.0))
+    board.add("sys/bus/i2c/devices/1-0040/hwmon/hwmon2", {"update_interval": b"49\n"})
+    bench = make_prepared(board)
+    assert bench.plan.period_s == pytest.approx(0.0122, abs=1e-4)
 
-    shunts = {"shunt_ohm": (0.005,) * 3, "kernel_uohm": (5000,) * 3}
-    slow = Layout((Wired("ina3221", "1-0040", ("VDD_IN", "A", "B"), driver="hwmon3221", averages=16, **shunts),))  # type: ignore[arg-type]
-    bench = make_drawing(slow, lambda t_s: 3.0 * t_s)
-    trace = bench.record(10.0)
-    assert bench.plan.period_s == pytest.approx(0.0265)
-    assert len(trace) == pytest.approx(10.0 / 0.1056, rel=0.15)
-    assert np.median(np.diff(trace.t_ns)) == pytest.approx(106 * MS, rel=0.02)
+    def at(k: int) -> list[Entry]:
+        """What pass `k` of four a round sees: the channels' results come a third of a round after each other."""
+        milliampere = [(1000 if c == 0 else 400) + 8 * ((3 * k - 4 * c) // 12) for c in range(3)]
+        return [entry for ma in milliampere for entry in (b"5000\n", b"%d\n" % ma)]
+
+    trace = joined(bench, fed(bench, [at(k) for k in range(400)], every_ms=12.25))
+    assert trace.columns["VDD_IN:curr1_ma"].tolist() == [1000 + 8 * k for k in range(100)]
+    assert np.median(np.diff(trace.t_ns)) == pytest.approx(49 * MS, rel=0.01)
+
+
+def test_a_quick_chip_beside_a_slow_one_makes_no_row_of_its_own(make_prepared: Make) -> None:
+    """The larger current is that of an INA3221 whose filter moves at every round of 6.6 ms, the INA226 takes 35.2."""
+    both = Layout((LAYOUTS["ina226"].chips[0], dataclasses.replace(_AVERAGES, place="1-0041")))
+    front = {"main": 0.5, "VDD_IN": 2.0}
+    bench = make_prepared(build(both, ROOT, front_of=lambda label: HeldFront(front.get(label, 0.1), 5.0)))
+    assert bench.info.channel("VDD_IN").reading.kind is ReadingKind.FILTERED
+    names = [column.name for column in bench.info.columns]
+
+    def at(k: int) -> list[Entry]:
+        moving = {"main:curr1_ma": 500 + 10 * (k // 4), "main:power1_uw": 2_500_000 + 50_000 * (k // 4)}
+        moving |= {"VDD_IN:curr1_ma": 2000 + 8 * k}
+        return [b"%d\n" % moving.get(name, 5000 if "in1_mv" in name or "in2_mv" in name or "in3_mv" in name else 40)
+                for name in names]  # fmt: skip
+
+    trace = joined(bench, fed(bench, [at(k) for k in range(200)], every_ms=8.8))
+    assert trace.columns["main:curr1_ma"].tolist() == [500 + 10 * k for k in range(50)]
 
 
 @pytest.mark.parametrize(
