@@ -60,8 +60,10 @@ def delay_of(reading: Reading) -> int:
         return -reading.period_ns // 2
     if reading.kind is ReadingKind.PART_TIME:
         return -max(0, reading.period_ns - reading.window_ns) // 2
-    if reading.kind in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED):
+    if reading.kind is ReadingKind.OVERLAPPING:
         return max(0, reading.window_ns - reading.period_ns) // 2 + reading.tau_ns
+    if reading.kind is ReadingKind.FILTERED:  # a register that follows; its window comes before the filter
+        return (reading.window_ns - reading.period_ns) // 2 + reading.tau_ns
     return 0
 
 
