@@ -25,6 +25,7 @@ from harness.core.trace import Block, CalibrationPiece, Gap
 COUNTS_PER_BUS_LSB = 400  # 4 mV in units of 10 uV
 MISSED = 1.5  # stamps further apart than this many periods have a conversion missing between them
 POLL_NS = 300_000  # a stamp may be late by one look at the chip
+POLL_SHARE = 0.3  # ... and at fast conversions looks are nearer to each other: two periods must not pass for one
 SANE_STEP_US = 30_000_000  # a stamp further ahead than this is a corrupted one that the CRC let through
 NONSENSE = 20  # so many senseless samples in a row: this is not the stream that was started
 ANCHOR_NS = 100_000_000
@@ -167,7 +168,8 @@ class RowBuilder:
             return
         reasons = [f"{lost} samples lost on the line or for want of room"] if lost else []
         reasons += [self._why] if self._why else []
-        if not reasons and step_us * 1000 > MISSED * self.shape.period_ns + POLL_NS:
+        period_ns = self.shape.period_ns
+        if not reasons and step_us * 1000 > MISSED * period_ns + min(POLL_NS, POLL_SHARE * period_ns):
             reasons = ["conversions missed by the microcontroller"]
         self.counts["lost_samples"] += lost
         self._why = ""
