@@ -29,6 +29,7 @@ from drivers.ina219.text_fields import (
 from harness.core.errors import SpecError
 
 PROOF_LINES = 8
+WHOLE_RECORDS = 2  # of `name: value` lines, from which the quantities of a record are known
 PROOF_SHUNT_MV = 5.0  # below this the last printed digit hides what should be proven
 OHM_REL = 0.25
 DAMAGED = 0.2  # share of lines that may contradict a proof
@@ -225,16 +226,23 @@ def given_columns(text: str) -> Columns:
     return Columns(tuple(fields))
 
 
-def _usual(lines: Sequence[str]) -> frozenset[str]:
-    """The quantities of most records of these lines; of a first one that lost a line there is no other way to know."""
+def _usual(lines: Sequence[str]) -> frozenset[str] | None:
+    """The quantities of most records of these lines, None if too few are whole.
+
+    The first record may be cut at its beginning and the last one at its end: neither counts. Where a lost line makes
+    two kinds as frequent, the larger one is the whole.
+    """
     seen = Pairs()
-    sets: Counter[frozenset[str]] = Counter()
-    for line in [*lines, ""]:
+    closed: list[frozenset[str]] = []
+    for line in lines:
         before = frozenset(seen._open)
         seen.parse(line)
         if not frozenset(seen._open) >= before:
-            sets[before] += 1
-    return max(sets, key=lambda quantities: (sets[quantities], len(quantities)), default=frozenset())
+            closed.append(before)
+    sets = Counter(closed[1:])
+    if sum(sets.values()) < WHOLE_RECORDS:
+        return None
+    return max(sets, key=lambda quantities: (sets[quantities], len(quantities)))
 
 
 def recognise(lines: Sequence[str], *, shunt_ohm: float) -> TextFormat | None:
@@ -244,7 +252,8 @@ def recognise(lines: Sequence[str], *, shunt_ohm: float) -> TextFormat | None:
         if header is not None and any(f.quantity in (CURRENT, "power") for f in header):
             return Columns(header)
     if sum(read_pairs(line) is not None for line in lines) >= PROOF_LINES:
-        return Pairs(_whole=_usual(lines), _settled=True)
+        usual = _usual(lines)
+        return None if usual is None else Pairs(_whole=usual, _settled=True)
     objects = [found for found in map(read_json, lines) if found]
     if len(objects) >= PROOF_LINES:
         keys = tuple(objects[-1])

@@ -169,7 +169,7 @@ def test_a_bench_nobody_uses_ends_by_itself(parent):
 
 def test_what_cannot_be_simulated_is_refused_before_a_process_is_started(parent, tmp_path):
     with pytest.raises(SpecError, match="no simulator"):
-        SimulatedBench.attach(parent, meters=[MeterBinding("x", "ina219", (), "rail", ())])
+        SimulatedBench.attach(parent, meters=[MeterBinding("x", "replay", (), "rail", ())])
     with pytest.raises(SpecError, match="no world file"):
         SimulatedBench.attach(parent, meters=[HVPM], world="nowhere")
     with pytest.raises(SpecError, match="JOULEBENCH_SIM"):
