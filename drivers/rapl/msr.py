@@ -54,9 +54,13 @@ def find(machine: Machine, wanted: Collection[str]) -> Found:
     registers = [Register(str(sysfs.path(DEVICE.format(domain.cpu))), domain.number) for domain in asked]
     counters: list[Counter] = []
     for domain, register, answer in zip(asked, registers, machine.probe(registers), strict=True):
-        if why := _refused(domain, answer):
+        if why := _refused(cpu, domain, answer):
             if wanted:
-                raise DeviceError(f"{_where(domain)}: {why}", hint="leave this channel out of `rails`")
+                raise DeviceError(
+                    f"{_where(domain)}: {why}",
+                    hint="leave this channel out of `rails`, or set interface to powercap or perf, where the kernel "
+                    "tells the unit",
+                )
             left_out[domain.channel] = why
             continue
         scale_j = units.fixed_unit_j(cpu, domain.kind) or unit_j[domain.cpu]
@@ -70,7 +74,9 @@ def _where(domain: _Domain) -> str:
     return f"register {domain.number:#x} on CPU {domain.cpu}"
 
 
-def _refused(domain: _Domain, answer: bytes | int) -> str:
+def _refused(cpu: Processor, domain: _Domain, answer: bytes | int) -> str:
+    if units.unit_is_unknown(cpu, domain.kind):
+        return f"what a count of {domain.channel} is worth on {cpu} is not known here"
     if isinstance(answer, int):
         return f"{_where(domain)} gives {errno.errorcode.get(answer, str(answer))}"
     try:

@@ -333,7 +333,7 @@ def trials() -> Sequence[FaultTrial]:
         trial("msr_locked", "the kernel is locked down", _denied_devices("msr")),
         trial("msr_guest", "a virtual machine whose registers read 0", _guest("msr")),
         trial("msr_unknown_unit", "a new server's DRAM counts in a unit that its register of units does not tell",
-              _devices("msr", "package-0/dram", processor=_unknown_server()), constant_scale=True),
+              _devices("msr", "package-0/dram", processor=_unknown_server())),
         # --- perf events
         trial("perf_none", "nothing goes wrong; perf events", _devices("perf")),
         trial("perf_reset", "the processor starts anew, and the kernel takes it for a wrap",

@@ -14,6 +14,8 @@ import pytest
 from analysis.readings.counter import counter_steps
 from drivers.rapl import codec
 from drivers.rapl.meter import Rapl, open_meter
+from drivers.rapl.topology import INTEL, Processor
+from drivers.rapl.units import unit_is_unknown
 from drivers.simulated.powercap import PowercapTree
 from drivers.simulated.powercap.devices import SimulatedDevices
 from drivers.simulated.powercap.processors import PROCESSORS, SimulatedProcessor
@@ -137,6 +139,13 @@ def test_units_are_said(rig: MakeRig, interface: str) -> None:
     assert server.details["unit_uj:package-0/dram"] == "15.2588"  # fixed, whatever the register of units says
     assert rapids.details["unit_uj:psys"] == "1e+06"
     assert rapids.details["part_of:package-1/dram"] == "psys"
+
+
+@pytest.mark.parametrize(("model", "kind", "unknown"), [(0x3F, "dram", False), (0x9E, "dram", False), (0xFA, "dram", True),
+                         (0xFA, "psys", True), (0x8F, "psys", False), (0xFA, "package", False)])  # fmt: skip
+def test_a_unit_that_nobody_knows_is_not_guessed(model: int, kind: str, unknown: bool) -> None:
+    cpu = Processor(INTEL, 6, model)
+    assert unit_is_unknown(cpu, kind) is unknown
 
 
 def test_cores_of_amd_are_counted_once_each_and_only_where_they_are_named(rig: MakeRig) -> None:
