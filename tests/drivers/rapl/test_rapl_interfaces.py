@@ -141,11 +141,13 @@ def test_units_are_said(rig: MakeRig, interface: str) -> None:
     assert rapids.details["part_of:package-1/dram"] == "psys"
 
 
-@pytest.mark.parametrize(("model", "kind", "unknown"), [(0x3F, "dram", False), (0x9E, "dram", False), (0xFA, "dram", True),
-                         (0xFA, "psys", True), (0x8F, "psys", False), (0xFA, "package", False)])  # fmt: skip
-def test_a_unit_that_nobody_knows_is_not_guessed(model: int, kind: str, unknown: bool) -> None:
-    cpu = Processor(INTEL, 6, model)
-    assert unit_is_unknown(cpu, kind) is unknown
+KNOWN = [(0x3F, "dram"), (0x9E, "dram"), (0x8F, "psys"), (0xFA, "package")]
+NOT_KNOWN = [(0xFA, "dram"), (0xFA, "psys")]
+
+
+@pytest.mark.parametrize(("model", "kind"), KNOWN + NOT_KNOWN)
+def test_a_unit_that_nobody_knows_is_not_guessed(model: int, kind: str) -> None:
+    assert unit_is_unknown(Processor(INTEL, 6, model), kind) is ((model, kind) in NOT_KNOWN)
 
 
 def test_cores_of_amd_are_counted_once_each_and_only_where_they_are_named(rig: MakeRig) -> None:
