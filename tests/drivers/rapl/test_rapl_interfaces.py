@@ -14,8 +14,6 @@ import pytest
 from analysis.readings.counter import counter_steps
 from drivers.rapl import codec
 from drivers.rapl.meter import Rapl, open_meter
-from drivers.rapl.topology import INTEL, Processor
-from drivers.rapl.units import unit_is_unknown
 from drivers.simulated.powercap import PowercapTree
 from drivers.simulated.powercap.devices import SimulatedDevices
 from drivers.simulated.powercap.processors import PROCESSORS, SimulatedProcessor
@@ -139,15 +137,6 @@ def test_units_are_said(rig: MakeRig, interface: str) -> None:
     assert server.details["unit_uj:package-0/dram"] == "15.2588"  # fixed, whatever the register of units says
     assert rapids.details["unit_uj:psys"] == "1e+06"
     assert rapids.details["part_of:package-1/dram"] == "psys"
-
-
-KNOWN = [(0x3F, "dram"), (0x9E, "dram"), (0x8F, "psys"), (0xFA, "package")]
-NOT_KNOWN = [(0xFA, "dram"), (0xFA, "psys")]
-
-
-@pytest.mark.parametrize(("model", "kind"), KNOWN + NOT_KNOWN)
-def test_a_unit_that_nobody_knows_is_not_guessed(model: int, kind: str) -> None:
-    assert unit_is_unknown(Processor(INTEL, 6, model), kind) is ((model, kind) in NOT_KNOWN)
 
 
 def test_cores_of_amd_are_counted_once_each_and_only_where_they_are_named(rig: MakeRig) -> None:
