@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 BINS = 1100
 ZOOM_INFERENCES = 12
 ZOOM_PAUSES = 6
+LINE_CHARACTERS = 142  # of the second line: what fits the width of the picture
+MORE = len(" and 9 more")
 INK, POWER, ENVELOPE, GREY = "#222222", "#0072B2", "#9CC9E8", "#8A8A8A"
 STANDBY, MEASURED, MARKER, PROBE = "#009E73", "#E69F00", "#CC79A7", "#D55E00"
 PAINT = (
@@ -88,12 +90,21 @@ def _figure_text(result: EnergyResult) -> str:
     return f"{figure} per inference,  95 % interval {interval(*result.interval_95_j, 'J')}"
 
 
+def _few(flags: tuple[str, ...], room: int) -> str:
+    """As many flags as fit in `room` characters, one at least, and how many more there are."""
+    shown = flags[:1]
+    while len(shown) < len(flags) and len(", ".join(flags[: len(shown) + 1])) + MORE <= room:
+        shown = flags[: len(shown) + 1]
+    more = len(flags) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
 def _second_line(result: EnergyResult) -> str:
     if result.status is Status.INVALID:
         return str(result.details.get("invalid", ""))[:180]
-    flags = f"   flags: {', '.join(result.flags)}" if result.flags else ""
     coverage = "" if result.coverage is None else f", coverage {result.coverage:.2%}"
-    return f"{result.measurand};  n = {result.n} in {result.starts} starts{coverage}{flags}"
+    line = f"{result.measurand};  n = {result.n} in {result.starts} starts{coverage}"
+    return f"{line}   flags: {_few(result.flags, LINE_CHARACTERS - len(line))}" if result.flags else line
 
 
 def _whole(axes: Axes, view: View) -> None:

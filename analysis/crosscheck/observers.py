@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ def observers(run: Path, spec: RunSpec) -> list[dict[str, Any]]:
         said = json.loads(path.read_text("utf-8"))
         cost, plan, known = said["cost"], said["plan"], binding.observer
         wall_s = cost.get("wall_s") or 0.0
+        what, period_s = _read(plan)
         entry = {
-            "meter": binding.name, "period_s": plan["period_s"], "files": len(plan["files"]),
+            "meter": binding.name, "what": what, "period_s": period_s, "files": len(plan["files"]),
             "command": list(plan["command"]), "cpu_s": cost.get("cpu_s"), "wall_s": wall_s,
             "cpu_share": cost["cpu_s"] / wall_s if wall_s > 0 else None,
             "power_w": known.power_w if known else None,
@@ -34,3 +36,14 @@ def observers(run: Path, spec: RunSpec) -> list[dict[str, Any]]:
         }  # fmt: skip
         found.append(entry)
     return found
+
+
+def _read(plan: Mapping[str, Any]) -> tuple[str, float | None]:
+    """What a sampler read, in words, and how often (s); None where a command decides that itself."""
+    counted = {name: len(plan.get(name, ())) for name in ("files", "registers", "events")}
+    parts = [f"{n} {name if n > 1 else name.removesuffix('s')}" for name, n in counted.items() if n]
+    if parts:
+        return " and ".join(parts), float(plan["period_s"])
+    if plan.get("repeat_s"):
+        return "a command, run anew", float(plan["repeat_s"])
+    return "the lines of a command", None

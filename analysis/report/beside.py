@@ -70,13 +70,13 @@ def _apart(material: Material) -> str:
 
 
 def _observer(found: dict[str, Any]) -> str:
-    what = f"{found['files']} files" if found["files"] else "the lines of a command"
+    often = "" if found["period_s"] is None else f" every {si(found['period_s'], 's')}"
     share = "an unknown share" if found["cpu_share"] is None else percent(found["cpu_share"])
     power = "its power was not measured"
     if found["power_w"] is not None:
         half = si(found["power_half_width_w"], "W", digits=2)
         power = f"{si(found['power_w'], 'W', digits=2)} ± {half} at rest ({esc(found['power_source'])})"
     return (
-        f"<p>Observer {esc(found['meter'])}: the board itself read {what} every {si(found['period_s'], 's')}, which "
+        f"<p>Observer {esc(found['meter'])}: the board itself read {esc(found['what'])}{often}, which "
         f"took {share} of one of its CPUs; {power}.</p>"
     )

@@ -56,10 +56,9 @@ def _compared(name: str, found: Mapping[str, Any]) -> str:
 
 
 def _observer(found: Mapping[str, Any], bench: str) -> str:
-    what = f"{found['files']} file{'' if found['files'] == 1 else 's'}" if found["files"] else "a command's lines"
-    period = engineering(found["period_s"], "s", digits=3)
+    often = "" if found["period_s"] is None else f" every {engineering(found['period_s'], 's', digits=3)}"
     share = "an unknown share" if found["cpu_share"] is None else percent(found["cpu_share"])
-    text = f"  observer {escape(found['meter'])}: {what} every {period}, {share} of one CPU of the board"
+    text = f"  observer {escape(found['meter'])}: {found['what']}{often}, {share} of one CPU of the board"
     if found["power_w"] is None:
         return f"{text}; its power was not measured: joulebench boards cost {escape(bench)}"
     half = engineering(found["power_half_width_w"], "W", digits=2)
