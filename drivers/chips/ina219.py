@@ -22,7 +22,6 @@ RST_BIT = 0x8000
 RANGES_MV = (40, 80, 160, 320)  # by PG
 AVERAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 SHUNT_CONTINUOUS, BOTH_CONTINUOUS = 5, 7
-SLOWEST_REL = 1.102  # the longest conversion time over the typical one (586 us / 532 us)
 INPUT_MAX_V = 26.0  # on the pins, also where the ADC is scaled to 32 V
 
 _BITS = (9, 10, 11, 12)

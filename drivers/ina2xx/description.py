@@ -22,7 +22,6 @@ sag and a load that is on for half of the time, within one average, it is too la
 difference whether the averages are windows (INA226) or exponential filters (INA3221)."""
 
 NEAR_FULL = 0.9  # the supply sags under the current that is cut off, so power stops short of full scale times voltage
-UNTOLD_TOLERANCE_REL = 0.01
 
 
 def describe(

@@ -7,15 +7,13 @@ chip lost (its calibration in a brown-out) would be a smooth, silent 0: it is a 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from drivers.ina2xx import codec
 from drivers.ina2xx.rails import Rail
 from drivers.ina2xx.timing import Timing
-from harness.core.clock import Int64Array
-from harness.core.trace import Block, CalibrationPiece, Gap
+from harness.core.trace import Block, CalibrationPiece
+from harness.io.decoded_rows import DecodedRows
 
 SLOW_NS = 20_000_000
 """A pass that took longer says too little about when. The kernel sleeps 69 ms in it while it sets up a chip anew."""
@@ -42,19 +40,12 @@ class Readings:
         self._edge_ns = begin_ns  # the last reading, or the start
         self._last: list[int] | None = None
         self._pass_ns = begin_ns
-        self._lost = 0
+        self._lost = 0  # failed passes since the last reading: a gap only if the next one comes too late
         self._why = ""
-        self._calibrated = False
-        self._clear()
-
-    def _clear(self) -> None:
-        self._t_ns: list[int] = []
-        self._rows: list[list[int]] = []
-        self._gaps: list[Gap] = []
-        self._counts: dict[str, int] = {}
-
-    def count(self, name: str, more: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + more
+        calibration = [CalibrationPiece(0, item.column, 0, item.scale, 0.0) for _, item in self._items]
+        self._decoded = DecodedRows([item.column for _, item in self._items], calibration)
+        self._decoded.begin(begin_ns)
+        self.count, self.take = self._decoded.count, self._decoded.take
 
     def add(self, begin_ns: int, end_ns: int, entries: Sequence[bytes | int]) -> None:
         """One pass: a new row, a repeated one, or a failure."""
@@ -81,16 +72,12 @@ class Readings:
         elif t_ns > self._edge_ns:
             self._take(t_ns, before_ns, values)
 
-    def take(self) -> Block | None:
-        """The rows since the last call, or None; gaps and counts wait for the row that ends them."""
-        return self._block() if self._t_ns else None
-
     def finish(self, end_ns: int) -> Block | None:
         """The rest; a gap that is still open ends at `end_ns`."""
-        if self._lost and end_ns > self._edge_ns:
-            self._gaps.append(Gap(self._edge_ns, end_ns, self._lost, self._why))
+        if self._lost:
+            self._decoded.lose(self._why, self._lost)
             self._lost = 0
-        return self._block() if self._t_ns or self._gaps or self._counts else None
+        return self._decoded.finish(end_ns)
 
     # --- inside ---------------------------------------------------------------------------------------
 
@@ -114,19 +101,18 @@ class Readings:
         self._note_gap(t_ns)
         self._lost = 0
         self._edge_ns, self._last = t_ns, values
-        self._t_ns.append(t_ns)
-        self._rows.append(values)
+        self._decoded.add(t_ns, values, window_ns=self._timing.period_ns)
 
     def _note_gap(self, t_ns: int) -> None:
+        """What was lost before the reading at `t_ns`: nothing, if it comes as soon as the next one may."""
         period_ns = self._timing.period_ns
         apart_ns = t_ns - self._edge_ns
         if self._last is None:
             if self._lost:
-                self._gaps.append(Gap(self._edge_ns, t_ns, self._lost, self._why))
+                self._decoded.lose(self._why, self._lost)
         elif apart_ns > MAX_SPACING * period_ns:
-            end_ns = max(t_ns - period_ns, self._edge_ns + 1)
             why = self._why if self._lost else f"not read for {apart_ns / 1e9:.3f} s"
-            self._gaps.append(Gap(self._edge_ns, end_ns, self._lost or round(apart_ns / period_ns) - 1, why))
+            self._decoded.lose(why, self._lost or round(apart_ns / period_ns) - 1)
 
     def _absurd(self, values: Sequence[int]) -> str:
         """Why values that were read cannot be true, or an empty text."""
@@ -146,22 +132,3 @@ class Readings:
             if abs(row["current"]) >= 0.999 * rail.full_a:
                 self.count(f"saturated:{rail.channel}")
         return ""
-
-    def _block(self) -> Block:
-        block = Block(
-            t_ns=np.array(self._t_ns, np.int64),
-            columns=self._columns(),
-            calibration=() if self._calibrated else self._calibration(),
-            gaps=tuple(self._gaps),
-            counts=dict(self._counts),
-        )
-        self._calibrated = True
-        self._clear()
-        return block
-
-    def _columns(self) -> Mapping[str, Int64Array]:
-        table = np.array(self._rows, np.int64).reshape(len(self._rows), len(self._items))
-        return {item.column: np.ascontiguousarray(table[:, k]) for k, (_, item) in enumerate(self._items)}
-
-    def _calibration(self) -> tuple[CalibrationPiece, ...]:
-        return tuple(CalibrationPiece(0, item.column, 0, item.scale, 0.0) for _, item in self._items)

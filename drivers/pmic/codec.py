@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-DIGITS = 8
 SCALE = 1e-8
 """Volts or amperes of one count: the 8 decimals that are printed."""
 

@@ -8,14 +8,12 @@ turn into joules that look right, so the reason of their gap begins with `reset:
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from drivers.rapl.counters import Counter
-from harness.core.clock import Int64Array
-from harness.core.trace import Block, CalibrationPiece, Gap
+from harness.core.trace import CalibrationPiece
 from harness.core.waiting import NS_PER_S
+from harness.io.decoded_rows import DecodedRows
 
 UPDATE_NS = 1_000_000
 """The hardware renews its counters about every millisecond (AMD: 1 ms; Intel: about 1 ms, with jitter)."""
@@ -44,20 +42,11 @@ class Readings:
         self._longest_ns = min(c.modulus * c.scale_j for c in counters) / max_power_w * NS_PER_S
         self._edge_ns = begin_ns  # the last reading, or the start
         self._last: list[int] | None = None
-        self._lost = 0  # failed passes since the last reading, and why the first of them failed
-        self._lost_reason = ""
         self._gone = ""  # a channel whose device went away meanwhile
-        self._calibrated = False
-        self._clear()
-
-    def _clear(self) -> None:
-        self._t_ns: list[int] = []
-        self._rows: list[list[int]] = []
-        self._gaps: list[Gap] = []
-        self._counts: dict[str, int] = {}
-
-    def count(self, name: str, more: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + more
+        calibration = [CalibrationPiece(0, counter.column, 0, counter.scale_j, 0.0) for counter in counters]
+        self._decoded = DecodedRows([counter.column for counter in counters], calibration)
+        self._decoded.begin(begin_ns)
+        self.count, self.take, self.finish = self._decoded.count, self._decoded.take, self._decoded.finish
 
     def add(self, t_ns: int, values: list[int]) -> None:
         """A pass in which every counter answered, stamped `t_ns`: a row, unless a value is beyond its range."""
@@ -65,46 +54,22 @@ class Readings:
             if value >= modulus:
                 self.lose(f"{counter.channel}: reads {value} {counter.symbol}, beyond its range")
                 return
-        if self._last is None:
-            if self._lost:
-                self._gap(t_ns, self._lost, self._lost_reason)
-        elif t_ns <= self._edge_ns:
-            return  # asked twice at one time: nothing new
-        else:
-            self._judge(t_ns, values, self._last)
-        self._lost, self._gone = 0, ""
+        if self._last is not None:
+            if t_ns <= self._edge_ns:
+                return  # asked twice at one time: nothing new
+            if untrusted := self._untrusted(t_ns - self._edge_ns, values, self._last):
+                self._decoded.lose(f"{LOST_COUNT}{untrusted}", 0)
+        self._gone = ""
         self._edge_ns, self._last = t_ns, values
-        self._t_ns.append(t_ns)
-        self._rows.append(values)
+        self._decoded.add(t_ns, values)
 
     def lose(self, why: str, *, gone: str = "") -> None:
         """A pass that failed, and why; `gone`: the channel whose device went away."""
-        if not self._lost:
-            self._lost_reason = why
-        self._lost += 1
+        self._decoded.lose(why)
         self._gone = gone or self._gone
         self.count("failed_passes")
 
-    def take(self) -> Block | None:
-        """The rows since the last call, or None; gaps and counts wait for the row that ends them."""
-        return self._block() if self._t_ns else None
-
-    def finish(self, end_ns: int) -> Block | None:
-        """The rest; a gap that is still open ends at `end_ns`."""
-        if self._lost:
-            self._gap(end_ns, self._lost, self._lost_reason)
-            self._lost = 0
-        return self._block() if self._t_ns or self._gaps or self._counts else None
-
     # --- inside ---------------------------------------------------------------------------------------
-
-    def _judge(self, t_ns: int, values: list[int], last: list[int]) -> None:
-        """Notes a gap between the last reading and this one if passes failed, or if the count was lost."""
-        untrusted = self._untrusted(t_ns - self._edge_ns, values, last)
-        if untrusted:
-            self._gap(t_ns, self._lost or -1, f"{LOST_COUNT}{untrusted}")
-        elif self._lost:
-            self._gap(t_ns, self._lost, self._lost_reason)
 
     def _untrusted(self, elapsed_ns: int, values: list[int], last: list[int]) -> str:
         """Why the difference to the last reading is not the energy used since, or an empty text."""
@@ -122,26 +87,3 @@ class Readings:
         if elapsed_ns >= self._longest_ns:
             return f"not read for {elapsed_ns / NS_PER_S:.1f} s, a counter may have wrapped more than once"
         return jump
-
-    def _gap(self, end_ns: int, lost: int, why: str) -> None:
-        if end_ns > self._edge_ns:
-            self._gaps.append(Gap(self._edge_ns, end_ns, lost, why))
-
-    def _block(self) -> Block:
-        block = Block(
-            t_ns=np.array(self._t_ns, np.int64),
-            columns=self._columns(),
-            calibration=() if self._calibrated else self._calibration(),
-            gaps=tuple(self._gaps),
-            counts=dict(self._counts),
-        )
-        self._calibrated = True
-        self._clear()
-        return block
-
-    def _columns(self) -> Mapping[str, Int64Array]:
-        table = np.array(self._rows, np.int64).reshape(len(self._rows), len(self._names))
-        return {counter.column: np.ascontiguousarray(table[:, k]) for k, counter in enumerate(self._counters)}
-
-    def _calibration(self) -> tuple[CalibrationPiece, ...]:
-        return tuple(CalibrationPiece(0, counter.column, 0, counter.scale_j, 0.0) for counter in self._counters)

@@ -17,7 +17,6 @@ from harness.bench.board_recorder import OnBoardOpener
 from harness.bench.campaigns.plan import Plan, make_plan
 from harness.bench.recorder import AnyOpener
 from harness.boards.local import LocalBoard
-from harness.config.bench import load_bench
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
 from harness.core.errors import DeviceError, SpecError
@@ -148,11 +147,3 @@ class PinnedBoard:
                 f"the simulated bench hears boards through a file of this machine, which {self.name} does not have",
                 hint="with --sim use a board of this machine (`board: local`); leave --sim out where there is a meter",
             ) from error
-
-
-# --- looking ----------------------------------------------------------------------------------------
-
-
-def board_of_bench(bench: str, configs: Path | None) -> Board:
-    dirs = config_dirs(configs)
-    return open_board(load_bench(find_config("benches", bench, dirs), dirs).board)

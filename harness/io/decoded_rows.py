@@ -60,11 +60,14 @@ class DecodedRows:
             self._reason = reason
         self._lost += lost
 
-    def add(self, t_ns: int, values: Sequence[int]) -> bool:
-        """A reading. False, and nothing changed, if it does not lie after the last one."""
+    def add(self, t_ns: int, values: Sequence[int], *, window_ns: int = 0) -> bool:
+        """A reading, which says something of the `window_ns` before it too: a gap ends where that begins.
+
+        False, and nothing changed, if it does not lie after the last one.
+        """
         if self._last_ns is not None and t_ns <= self._last_ns:
             return False
-        self._close_gap(t_ns)
+        self._close_gap(t_ns if self._last_ns is None else max(t_ns - window_ns, self._last_ns + 1))
         self._edge_ns = self._last_ns = t_ns
         self._t_ns.append(t_ns)
         self._rows.append(values)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from harness.core.errors import BenchError
-from harness.registry import load, registered
+from harness.registry import load
 from harness.testing.conformance import CHECKS, Subject, Violation
 from harness.testing.on_board import OnBoardSubject, as_subject
 
@@ -58,7 +58,3 @@ def conformance_of(driver: str) -> Conformance:
         except Exception as error:  # noqa: BLE001  # an accident of a driver is a finding, not the end of the table
             failed.append((check.__name__, f"{type(error).__name__}: {error}"))
     return Conformance(driver, len(CHECKS) - len(failed), tuple(failed))
-
-
-def drivers_with_subjects() -> tuple[str, ...]:
-    return tuple(sorted(registered(SUBJECTS)))

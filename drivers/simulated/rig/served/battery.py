@@ -11,7 +11,7 @@ from drivers.simulated.battery import simulator
 from drivers.simulated.battery.gauge import KINDS, Gauge
 from drivers.simulated.rig.front import CounterFront
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served.port import Kind, Touched
+from drivers.simulated.rig.served.port import Kind, Touched, files_root
 from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding
 
@@ -23,7 +23,7 @@ class ServedBattery:
     """The tree, and the thread that renews it every `update_s` of the binding, or 10 s."""
 
     def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
-        self._tree = simulator(_root(binding, folder), "fine")
+        self._tree = simulator(files_root(binding, folder), "fine")
         self.truth: dict[str, Any] = {"plane": "load", "shares": dict.fromkeys(CHANNELS, 1.0)}
         self._update_s = float(dict(binding.options).get("update_s", 10.0))
         now_ns = time.monotonic_ns()
@@ -66,16 +66,12 @@ class ServedBattery:
         self._front.close()
 
 
-def _root(binding: MeterBinding, folder: Path) -> Path:
-    return folder / f"battery-{binding.name}"
-
-
 def _reach(binding: MeterBinding, folder: Path) -> MeterRequest:
     return MeterRequest(
         name=binding.name,
         options={name: value for name, value in binding.options if name != "supply"},
         rails=binding.rails,
-        sysfs_root=_root(binding, folder),
+        sysfs_root=files_root(binding, folder),
         simulated=True,
     )
 

@@ -12,9 +12,8 @@ from drivers.simulated.ina2xx.fronts import HeldFront
 from drivers.simulated.ina2xx.layouts import LAYOUTS, Layout, Wired, build, round_ns
 from drivers.simulated.rig.front import FrontSpec, StreamingFront
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served.port import Kind, Touched
+from drivers.simulated.rig.served.port import Kind, Touched, files_root, reached_by_files
 from harness.core.errors import SpecError
-from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding
 
 SHORTEST_TICK_S, TICKS = 0.002, 8  # a conversion
@@ -37,7 +36,7 @@ class ServedIna:
         layout = layout_of(binding)
         self.truth: dict[str, Any] = {"plane": "dc_input"}
         self._held = {label: HeldFront() for chip in layout.chips for label in chip.labels}
-        self._board = build(layout, _root(binding, folder), front_of=lambda label: self._held[label], held=True)
+        self._board = build(layout, files_root(binding, folder), front_of=lambda label: self._held[label], held=True)
         chip = layout.chips[0]
         period_ns = round(round_ns(chip))
         world = dataclasses.replace(rig.world.meter(binding.name), aperture=_aperture(chip))
@@ -106,18 +105,4 @@ def _aperture(chip: Wired) -> float:
     return 0.5 if chip.model == "ina219" else 1.0
 
 
-def _root(binding: MeterBinding, folder: Path) -> Path:
-    return folder / f"sysfs-{binding.name}"
-
-
-def _reach(binding: MeterBinding, folder: Path) -> MeterRequest:
-    return MeterRequest(
-        name=binding.name,
-        options=dict(binding.options),
-        rails=binding.rails,
-        sysfs_root=_root(binding, folder),
-        simulated=True,
-    )
-
-
-KIND = Kind(ServedIna, _reach)
+KIND = Kind(ServedIna, reached_by_files)

@@ -14,7 +14,7 @@ from drivers.simulated.pmic import simulator
 from drivers.simulated.pmic.converter import REST_W, Converter
 from drivers.simulated.rig.front import CounterFront
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served.port import Kind, Touched
+from drivers.simulated.rig.served.port import Kind, Touched, files_root, reached_by_files
 from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding
 
@@ -28,7 +28,7 @@ class ServedPmic:
     """The tree, and the thread that shows the converter's newest figures."""
 
     def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
-        self._tree = simulator(_root(binding, folder))
+        self._tree = simulator(files_root(binding, folder))
         self.truth: dict[str, Any] = {"plane": "load", "shares": SHARES}
         now_ns = time.monotonic_ns()
         self._front = CounterFront(rig, binding.name, {LOAD: 1.0}, now_ns=now_ns, gain_rel=0.05)
@@ -59,19 +59,9 @@ class ServedPmic:
         self._front.close()
 
 
-def _root(binding: MeterBinding, folder: Path) -> Path:
-    return folder / f"pi5-{binding.name}"
-
-
 def _reach(binding: MeterBinding, folder: Path) -> MeterRequest:
-    root = _root(binding, folder)
-    return MeterRequest(
-        name=binding.name,
-        options={**dict(binding.options), "command": str(root / "usr/bin/vcgencmd")},
-        rails=binding.rails,
-        sysfs_root=root,
-        simulated=True,
-    )
+    program = files_root(binding, folder) / "usr/bin/vcgencmd"
+    return reached_by_files(binding, folder, command=str(program))
 
 
 KIND = Kind(ServedPmic, _reach)

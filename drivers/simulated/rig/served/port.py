@@ -39,3 +39,19 @@ class Kind:
     serve: Callable[[Rig, MeterBinding, Path, Touched], Served]
     reach: Callable[[MeterBinding, Path], MeterRequest]
     longest_path: Callable[[MeterBinding, Path], Path] | None = None
+
+
+def files_root(binding: MeterBinding, folder: Path) -> Path:
+    """Where the simulated machine's files of a meter lie below the bench's folder."""
+    return folder / f"sysfs-{binding.name}"
+
+
+def reached_by_files(binding: MeterBinding, folder: Path, **options: str) -> MeterRequest:
+    """A request for a meter below `files_root`; `options` go over the bench's: where a program lies."""
+    return MeterRequest(
+        name=binding.name,
+        options={**dict(binding.options), **options},
+        rails=binding.rails,
+        sysfs_root=files_root(binding, folder),
+        simulated=True,
+    )

@@ -13,9 +13,8 @@ from drivers.simulated.powercap.devices import SimulatedDevices
 from drivers.simulated.powercap.processors import PROCESSORS
 from drivers.simulated.rig.front import CounterFront
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served.port import Kind, Touched
+from drivers.simulated.rig.served.port import Kind, Touched, files_root, reached_by_files
 from harness.core.errors import SpecError
-from harness.core.ports import MeterRequest
 from harness.core.spec import MeterBinding
 
 INTEL = "GenuineIntel"  # registers of others overlap in a file
@@ -40,7 +39,7 @@ class ServedRapl:
 
     def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
         wanted = {channel for channel, _ in binding.rails}
-        self._counters = _counters(binding, _root(binding, folder), wanted)
+        self._counters = _counters(binding, files_root(binding, folder), wanted)
         shares = zone_shares(self._counters.channels)
         self.truth: dict[str, Any] = {"plane": "load", "shares": shares}
         self._front = CounterFront(rig, binding.name, shares, now_ns=time.monotonic_ns())
@@ -128,18 +127,4 @@ def _layout(binding: MeterBinding, wanted: set[str]) -> str:
     raise _no_machine(binding, wanted)
 
 
-def _root(binding: MeterBinding, folder: Path) -> Path:
-    return folder / f"sysfs-{binding.name}"
-
-
-def _reach(binding: MeterBinding, folder: Path) -> MeterRequest:
-    return MeterRequest(
-        name=binding.name,
-        options=dict(binding.options),
-        rails=binding.rails,
-        sysfs_root=_root(binding, folder),
-        simulated=True,
-    )
-
-
-KIND = Kind(ServedRapl, _reach)
+KIND = Kind(ServedRapl, reached_by_files)

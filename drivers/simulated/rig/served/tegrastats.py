@@ -11,7 +11,7 @@ import numpy as np
 
 from drivers.simulated.rig.front import CounterFront
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served.port import Kind, Touched
+from drivers.simulated.rig.served.port import Kind, Touched, files_root, reached_by_files
 from drivers.simulated.tegrastats import PROFILES, simulator
 from drivers.simulated.tegrastats.chips import ROUND_S, quantised_mw
 from harness.core.errors import SpecError
@@ -27,7 +27,7 @@ class ServedTegrastats:
     def __init__(self, rig: Rig, binding: MeterBinding, folder: Path, touched: Touched) -> None:
         name = profile_for(binding)
         self._rails = PROFILES[name].rails
-        self._tree = simulator(_root(binding, folder), name)
+        self._tree = simulator(files_root(binding, folder), name)
         shares = {rail.name: rail.share for rail in self._rails}
         self.truth: dict[str, Any] = {"plane": "load", "shares": shares}
         now_ns = time.monotonic_ns()
@@ -76,19 +76,9 @@ def profile_for(binding: MeterBinding) -> str:
     )
 
 
-def _root(binding: MeterBinding, folder: Path) -> Path:
-    return folder / f"jetson-{binding.name}"
-
-
 def _reach(binding: MeterBinding, folder: Path) -> MeterRequest:
-    root = _root(binding, folder)
-    return MeterRequest(
-        name=binding.name,
-        options={**dict(binding.options), "command": str(root / "usr/bin/tegrastats"), "run_as": "user"},
-        rails=binding.rails,
-        sysfs_root=root,
-        simulated=True,
-    )
+    program = files_root(binding, folder) / "usr/bin/tegrastats"
+    return reached_by_files(binding, folder, command=str(program), run_as="user")
 
 
 KIND = Kind(ServedTegrastats, _reach)
