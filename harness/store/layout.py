@@ -8,6 +8,7 @@
         raw/<meter>.parquet         readings; beside it .calibration, .gaps, .anchors and <meter>.meter.json
         raw/timeline.parquet        busy stretches on the board's clock; raw/timeline.spans.parquet the phases
         raw/pings.parquet           clock pairs host/board
+        raw/telemetry.parquet       temperatures and frequencies of the board, if it tells them
         raw/layers.*, optimised.onnx    layers: see harness/store/layers.py
         raw/<name>.json             board_state, agent, outputs_check, ...
         derived/                    may be deleted and rebuilt
@@ -41,7 +42,8 @@ LOCK = ".campaign.lock"
 TIMELINE = "timeline"
 PINGS = "pings"
 LAYERS = "layers"
-RESERVED = frozenset({TIMELINE, PINGS, LAYERS})
+TELEMETRY = "telemetry"
+RESERVED = frozenset({TIMELINE, PINGS, LAYERS, TELEMETRY})
 GRAPH = "optimised.onnx"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 

@@ -11,6 +11,7 @@ from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
 from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import RunSpec
+from harness.core.telemetry import Telemetry
 from harness.core.timeline import Timeline
 from harness.core.trace import Trace
 from harness.store import layout
@@ -18,6 +19,7 @@ from harness.store.layers import load_profile, load_stamps
 from harness.store.manifest import Verify, read_manifest, verify_files
 from harness.store.parquet import load_pings, load_timeline, load_trace
 from harness.store.partial import read_pings_stream, read_timeline_stream, read_trace_stream
+from harness.store.telemetry import load_telemetry, read_telemetry_stream
 
 
 class RunReader:
@@ -84,6 +86,10 @@ class RunReader:
     def pings(self) -> tuple[str, Int64Array]:
         """(board clock, int64 (K, 3): host before, board, host after)."""
         return load_pings(self.path) if self._finished else read_pings_stream(self.path)
+
+    def telemetry(self) -> Telemetry | None:
+        """Temperatures, frequencies and throttling on the timeline's clock; None if the board told nothing."""
+        return load_telemetry(self.path) if self._finished else read_telemetry_stream(self.path)
 
     def profile(self) -> LayerProfile | None:
         """The profile pass of the run; None if there was none."""

@@ -16,6 +16,7 @@ from harness.core.clock import Int64Array
 from harness.core.errors import DeviceError, SpecError
 from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import RunSpec
+from harness.core.telemetry import Telemetry
 from harness.core.timeline import Timeline
 from harness.core.trace import MeterInfo
 from harness.store import layout
@@ -33,6 +34,7 @@ from harness.store.stream import (
     pings_to_batch,
     timeline_to_batch,
 )
+from harness.store.telemetry import store_telemetry, telemetry_schema, telemetry_to_batch
 
 
 class RunWriter:
@@ -97,6 +99,12 @@ class RunWriter:
         self._same_clock(layout.PINGS, clock)
         self._stream(layout.PINGS, PINGS_SCHEMA).append(pings_to_batch(pings), {"clock": clock})
 
+    def put_telemetry(self, part: Telemetry) -> None:
+        """Append what the board told of itself; all parts of a run have the same channels."""
+        self._same_clock(layout.TELEMETRY, part.clock)
+        batch, companion = telemetry_to_batch(part)
+        self._stream(layout.TELEMETRY, telemetry_schema(part.channels)).append(batch, companion)
+
     def put_profile(self, profile: LayerProfile) -> None:
         """Keep the layer profile of the run; a second one replaces the first."""
         store_profile(self.path, profile, self._mark)
@@ -139,6 +147,7 @@ class RunWriter:
         facts = {meter: store_meter(self.path, meter, mark) for meter in infos}
         store_timeline(self.path, read_timeline_stream(self.path), mark)
         store_pings(self.path, *read_pings_stream(self.path), mark)
+        store_telemetry(self.path, mark)
         fsync_tree(self.path)
         write_manifest(
             self.path,
