@@ -31,13 +31,23 @@ class InvalidReason(StrEnum):
     THROTTLED = "throttled"  # the board slowed itself down
 
 
+class Shape(StrEnum):
+    """How a part of the budget is distributed (JCGM 101:2008, 6.4), seen from the figure."""
+
+    STUDENT = "student"  # of a scatter: Student's with the part's degrees of freedom, normal without a number of them
+    RECTANGULAR = "rectangular"  # anywhere within limits that are known
+    LIMITS = "limits"  # anywhere within limits that are themselves not exactly known, as those of a sheet
+    ARCSINE = "arcsine"  # crowded at both limits
+    ABOVE = "above"  # the truth is above the figure, by anything up to a limit
+
+
 @dataclass(frozen=True)
 class BudgetPart:
     """One named part of the uncertainty of energy per inference.
 
     `u_j`: standard uncertainty in J of dynamic energy; `gross_u_j`: of gross energy; `type`: "A" from
     scatter, "B" from other knowledge; `dof`: degrees of freedom (inf for type B); `common`: the part is
-    shared by all results of the same bench (it cancels in their ratios).
+    shared by all results of the same bench (it cancels in their ratios); `shape`: its distribution.
     """
 
     name: str
@@ -46,6 +56,7 @@ class BudgetPart:
     gross_u_j: float
     dof: float
     common: bool = False
+    shape: Shape = Shape.STUDENT
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,7 @@ class EnergyResult:
                     "gross_u_j": p.gross_u_j,
                     "dof": p.dof if p.dof != float("inf") else None,
                     "common": p.common,
+                    "shape": str(p.shape),
                     "share": p.u_j**2 / total if total > 0 else 0.0,
                 }
                 for p in self.budget
