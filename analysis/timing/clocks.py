@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.timing.envelope import lower_envelope, slot_minima
 from harness.core.clock import HOST, OUTWARD_NS, ClockMap, FloatArray, Int64Array
 
 MAX_POINTS = 3000  # envelope candidates handed to the linear program
 KNOT_SPACING_S = 12.0  # fine enough for a warm-up of 0.2 % with a time constant of 30 s
 MAX_KNOTS = 60
+FINER = 24  # straight pieces for one of the smooth curve's: half a second, which a warm-up bends by 2 us
 UNKNOWN_RATE = 0.005  # limit of a meter clock's rate error when nothing was recorded to tell
 PING_RATE_PRIOR = 3e-4  # standard deviation of a board's rate against the host before any ping (NTP slews 500 ppm)
 PING_GROUP_NS = 500_000_000  # pings further apart than this belong to different groups
@@ -24,8 +26,8 @@ MAX_SLEW = 1e-3  # relative; time services slew by 5e-4 at most
 def fit_meter_to_host(anchors: Int64Array, *, clock: str) -> ClockMap:
     """Lower-envelope map meter -> host from `anchors` int64 (A, 2) of (meter time, host arrival), ns.
 
-    Piecewise linear, at most MAX_KNOTS knots; minimises the sum of delays above the curve with the curve
-    nowhere above a point (the maximum-likelihood line for one-sided exponential delays), bends penalised.
+    A smooth curve of at most MAX_KNOTS pieces (a straight line below two): it minimises the sum of delays above it and
+    is nowhere above a point (the maximum-likelihood line for one-sided exponential delays).
     With fewer than two anchors the rate is unknown and `u_rate` says so.
     """
     if clock == HOST:
@@ -45,10 +47,12 @@ def fit_meter_to_host(anchors: Int64Array, *, clock: str) -> ClockMap:
     origin = pairs[0]
     x = (pairs[:, 0] - origin[0]).astype(np.float64) * 1e-9
     y = (pairs[:, 1] - origin[1] - (pairs[:, 0] - origin[0])).astype(np.float64)
-    x, y = _candidates(x, y)
-    knots_s = np.linspace(x[0], x[-1], int(np.clip((x[-1] - x[0]) / KNOT_SPACING_S, 1, MAX_KNOTS)) + 1)
-    level = _envelope(x, y, knots_s)
-    excess = y - np.interp(x, knots_s, level)
+    x, y = slot_minima(x, y, MAX_POINTS)
+    pieces = int(np.clip((x[-1] - x[0]) / KNOT_SPACING_S, 1, MAX_KNOTS))
+    envelope = lower_envelope(x, y, pieces)
+    knots_s = np.linspace(x[0], x[-1], FINER * pieces + 1 if pieces > 1 else 2)
+    level = envelope(knots_s)
+    excess = y - envelope(x)
     scatter = float(np.median(excess))  # of the smallest delays in their neighbourhoods
     knot_ns = np.rint(knots_s * 1e9).astype(np.int64)
     return ClockMap(
@@ -64,58 +68,6 @@ def _sorted_unique(anchors: Int64Array) -> Int64Array:
     first = np.ones(len(pairs), bool)
     first[1:] = np.diff(pairs[:, 0]) > 0
     return pairs[first]
-
-
-def _candidates(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The smallest delay of each of up to MAX_POINTS time slots, after taking out the local rate.
-
-    The slope within a slot (5000 ppm of a slot is more than a burst) is taken out with a rough curve through
-    the slots' minima, three times; each pass is one linear sweep.
-    """
-    if len(x) <= MAX_POINTS:
-        return x, y
-    slot = np.minimum(((x - x[0]) / (x[-1] - x[0]) * MAX_POINTS).astype(np.int64), MAX_POINTS - 1)
-    begin = np.flatnonzero(np.r_[True, np.diff(slot) > 0])
-    rough = np.zeros_like(y)
-    pick = begin
-    for _ in range(3):
-        flat = y - rough
-        least = np.minimum.reduceat(flat, begin)
-        length = np.diff(np.r_[begin, len(x)])
-        hit = np.flatnonzero(flat == np.repeat(least, length))
-        pick = hit[np.unique(slot[hit], return_index=True)[1]]
-        coarse = pick[:: max(1, len(pick) // 100)]
-        rough = np.interp(x, x[coarse], y[coarse])
-    return x[pick], y[pick]
-
-
-def _envelope(x: FloatArray, y: FloatArray, knots_s: FloatArray) -> FloatArray:
-    """Values (ns) at `knots_s` of the highest piecewise linear curve below all points, bends penalised."""
-    from scipy.optimize import linprog
-    from scipy.sparse import coo_matrix, csr_matrix, hstack, vstack
-
-    k = len(knots_s)
-    scale = max(float(np.ptp(y)), 1.0)
-    cell = np.clip(np.searchsorted(knots_s, x, side="right") - 1, 0, k - 2)
-    share = (x - knots_s[cell]) / (knots_s[cell + 1] - knots_s[cell])
-    row = np.arange(len(x))
-    hat = coo_matrix((np.r_[1 - share, share], (np.r_[row, row], np.r_[cell, cell + 1])), shape=(len(x), k)).tocsr()
-    bends = max(k - 2, 0)
-    at = np.arange(bends)
-    bend = csr_matrix(
-        (np.r_[np.ones(bends), -2 * np.ones(bends), np.ones(bends)], (np.r_[at, at, at], np.r_[at, at + 1, at + 2])),
-        shape=(bends, k),
-    )
-    eye = csr_matrix((np.ones(bends), (at, at)), shape=(bends, bends))
-    none = csr_matrix((len(x), bends))
-    # maximise sum(f(x_i)) - penalty * sum|bend|, f(x_i) <= y_i, |bend_j| <= s_j
-    cost = np.r_[-np.asarray(hat.sum(axis=0)).ravel(), np.full(bends, 0.05 * len(x) / k)]
-    a_ub = vstack([hstack([hat, none]), hstack([bend, -eye]), hstack([-bend, -eye])]).tocsr()
-    b_ub = np.r_[y / scale, np.zeros(2 * bends)]
-    found = linprog(cost, A_ub=a_ub, b_ub=b_ub, bounds=[(None, None)] * k + [(0, None)] * bends, method="highs")
-    if not found.success:
-        raise ArithmeticError(f"lower envelope of the clock anchors not found: {found.message}")
-    return np.asarray(found.x[:k] * scale, np.float64)
 
 
 def fit_host_to_board(pings: Int64Array, *, clock: str) -> ClockMap:
