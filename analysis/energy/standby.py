@@ -144,8 +144,10 @@ def step_u_w(channel: ChannelCurve, begin_ns: int, end_ns: int) -> float:
     first, last = np.searchsorted(edge, [begin_ns, end_ns])
     _, count = np.unique(_values(channel, int(first), int(last)), return_counts=True)
     share = float(count.max() / count.sum()) if len(count) else 0.0
+    if share <= DITHERED:
+        return 0.0
     known = np.unique(_values(channel, 0, len(edge) - 1))
-    if share <= DITHERED or len(known) < 3:
+    if len(known) < 3:
         return 0.0
     step_w = float(np.quantile(np.diff(known), 0.75)) * VALUE_W
     return step_w / 12**0.5 * (share - DITHERED) / (1 - DITHERED)

@@ -23,7 +23,7 @@ from harness.bench.intake import Intake
 from harness.bench.live_power import RecentBins
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
-from harness.core.ports import Board, Meter, PolledMeter
+from harness.core.ports import Board, Meter, PolledMeter, StreamingMeter
 from harness.core.spec import MeterBinding
 from harness.core.trace import Block, MeterInfo
 from harness.core.waiting import NS_PER_S, VirtualClock, WaitClock
@@ -31,7 +31,7 @@ from harness.core.waiting import NS_PER_S, VirtualClock, WaitClock
 Opener = Callable[[], Meter]
 AnyOpener = Opener | OnBoardOpener
 STEP_NS = 250_000_000
-VIRTUAL_STEP_NS = 100_000_000
+VIRTUAL_STEP_NS = 100_000_000  # a meter with a large buffer is read less often, when half of it is full
 OPEN_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 UNSPOKEN_S = 900.0
@@ -79,6 +79,8 @@ class InlineRecorder:
         period_ns = VIRTUAL_STEP_NS
         if isinstance(self._meter, PolledMeter):
             period_ns = int(self._meter.poll_s * NS_PER_S)
+        elif isinstance(self._meter, StreamingMeter):
+            period_ns = max(period_ns, int(0.5 * self._meter.buffer_s * NS_PER_S))
         self._unsubscribe = self._clock.subscribe(self._step, period_ns=period_ns)
 
     def _step(self, now_ns: int) -> None:
@@ -93,6 +95,8 @@ class InlineRecorder:
             raise self._error
 
     def recent(self, seconds: float) -> tuple[Int64Array, FloatArray]:
+        if not isinstance(self._meter, PolledMeter):  # whose beat is its own
+            self._step(self._clock.now_ns())
         return self._kept.recent(seconds, self._clock.now_ns())
 
     def stop(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ A RunSpec's identity is the hash of its canonical JSON, so it depends on neither
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -194,7 +195,7 @@ class RunSpec:
         """Canonical JSON: sorted keys, no spaces, floats as Python's repr."""
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
 
-    @property
+    @functools.cached_property
     def run_id(self) -> str:
         """`<model>-b<batch>-r<repetition>-<12 hex of the hash>`: unique and readable as a directory name."""
         digest = hashlib.sha256(self.canonical().encode()).hexdigest()[:12]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from drivers.simulated.rig.world import draw
 from harness.bench.runner import execute_run
 from harness.core.errors import BenchError
 from harness.core.events import EventStream
+from harness.core.spec import RunSpec
+from harness.core.trace import Trace
 from harness.exam.join import ExamRow, join
 from harness.exam.scenario import Scenario
 from harness.exam.virtual import closing, exam_spec, load_share, virtual_bench
 from harness.store.run_reader import RunReader
 
+FREE_BYTES = 1 << 29  # of memory for run directories; with less the disk is used
 Analyse = Callable[[RunReader], Analysis]
 
 
@@ -64,13 +68,13 @@ def exam_scenario(
     spec = exam_spec(seed, depth=scenario.depth, protocol=scenario.protocol, meters=scenario.meters)
     with (
         closing(virtual_bench(world, spec)) as bench,
-        tempfile.TemporaryDirectory(prefix="joulebench-exam-") as scratch,
+        tempfile.TemporaryDirectory(prefix="joulebench-exam-", dir=_in_memory()) as scratch,
     ):
         path = execute_run(
             spec, root=keep or Path(scratch), board=bench.board, meters=bench.meters, judge=PowerJudge(),
             clock=bench.clock, events=EventStream(),
         )  # fmt: skip
-        run = RunReader.open(path)
+        run = _OnceRead.open(path)
         bench.rig.flush()
         truth, drawn = bench.truth.records(), world.to_json()
         shares = {binding.name: load_share(binding) for binding in spec.meters}
@@ -81,6 +85,27 @@ def exam_scenario(
             )
             for result in analyse(run).results
         )  # fmt: skip
+
+
+class _OnceRead(RunReader):
+    """A run directory whose traces are read once, since analysis and practitioner look at the same ones."""
+
+    def __init__(self, path: Path, spec: RunSpec, manifest: Mapping[str, Any]) -> None:
+        super().__init__(path, spec, manifest)
+        self._traces: dict[str, Trace] = {}
+
+    def trace(self, meter: str) -> Trace:
+        if meter not in self._traces:
+            self._traces[meter] = super().trace(meter)
+        return self._traces[meter]
+
+
+def _in_memory() -> str | None:
+    """A folder that costs no disk, for run directories that are thrown away; None where the system has none."""
+    shared = Path("/dev/shm")
+    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > FREE_BYTES:
+        return str(shared)
+    return None
 
 
 def examine(seed: int, scenario: Scenario) -> Examined:

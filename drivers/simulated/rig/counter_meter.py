@@ -43,7 +43,7 @@ class CounterMeter:
     zero are drawn for `name`, in units of the limits that its sheet states; it never runs backwards.
     """
 
-    buffer_s = 1.0
+    buffer_s = 4.0
 
     def __init__(
         self, rig: Rig, name: str, *, clock: WaitClock, stamp: Callable[[Int64Array], Int64Array], clock_name: str,

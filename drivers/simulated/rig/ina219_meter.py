@@ -89,7 +89,7 @@ class _Conversions(StreamingFront):
 class Ina219Meter:
     """Implements StreamingMeter on a virtual clock. `both`: shunt and bus in turn; `peak_w`: what its owner expects."""
 
-    buffer_s = 1.0
+    buffer_s = 4.0
 
     def __init__(self, rig: Rig, name: str, *, clock: WaitClock, both: bool, peak_w: float) -> None:
         self._rig, self._name, self._clock, self._both = rig, name, clock, both

@@ -45,7 +45,7 @@ WAKE_S, WAKE_FACTOR, WAKE_MOST_S = 3e-4, 2.0, 0.02
 class PolledMeter:
     """Implements StreamingMeter on a virtual clock. `stamp`: host ns (K,) -> ns of the board's clock `clock_name`."""
 
-    buffer_s = 1.0
+    buffer_s = 4.0
 
     def __init__(
         self, rig: Rig, name: str, *, clock: WaitClock, stamp: Callable[[Int64Array], Int64Array], clock_name: str

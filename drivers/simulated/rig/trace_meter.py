@@ -35,13 +35,14 @@ UInt16Array = npt.NDArray[np.uint16]
 class TraceMeter:
     """Implements StreamingMeter on a virtual clock. `name` selects its draw of imperfections."""
 
-    buffer_s = 1.0
+    buffer_s = 4.0
 
     def __init__(self, rig: Rig, name: str, *, clock: WaitClock, spec: FrontSpec | None = None) -> None:
         self._rig, self._name, self._clock = rig, name, clock
         self._spec = spec if spec is not None else FrontSpec()
         self._front: StreamingFront | None = None
-        self._rng = np.random.default_rng([rig.world.seed, *name.encode(), 3])
+        seeds = [rig.world.seed, *name.encode()]
+        self._rng, self._late_rng = np.random.default_rng([*seeds, 3]), np.random.default_rng([*seeds, 8])
         self._first_block = True
 
     @property
@@ -121,7 +122,7 @@ class TraceMeter:
         true_ns = self._front.clock.host_ns(meter_ns.astype(np.float64))
         n = len(meter_ns)
         delay_s = 2e-4 + world.burst_s * self._rng.random(n)
-        delay_s += np.where(self._rng.random(n) < world.late_burst_p, world.late_burst_s, 0.0)
+        delay_s += np.where(self._late_rng.random(n) < world.late_burst_p, world.late_burst_s, 0.0)
         host_ns = np.rint(true_ns + delay_s * 1e9).astype(np.int64)
         return np.stack([meter_ns, host_ns], 1)
 

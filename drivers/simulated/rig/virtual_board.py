@@ -124,15 +124,14 @@ class VirtualAgent:
 
     def ping(self, count: int) -> Int64Array:
         """(count, 3) host before, board, host after; the answer is late on one side, by chance on either."""
-        rows = []
-        for _ in range(count):
-            before = self._board.host.now_ns()
-            delays = 5e-5 + self._rig.world.board.ping_s * self._rng.exponential(size=2)
-            middle, after = before + np.rint(np.cumsum(delays) * NS).astype(np.int64)
-            board = int(self._board.board_clock.stamp(np.array([middle]))[0])
-            rows.append((before, board, int(after)))
-            self._board.host.sleep_until(int(after))
-        return np.array(rows, np.int64).reshape(-1, 3)
+        delays = 5e-5 + self._rig.world.board.ping_s * self._rng.exponential(size=(count, 2))
+        late = np.rint(np.cumsum(delays, 1) * NS).astype(np.int64)  # of the board's stamp, and of the answer
+        after = self._board.host.now_ns() + np.cumsum(late[:, 1])
+        before = after - late[:, 1]
+        board = self._board.board_clock.stamp(before + late[:, 0])
+        if count:
+            self._board.host.sleep_until(int(after[-1]))
+        return np.stack([before, board, after], 1)
 
     def load(self, spec: RunSpec, start: int) -> LoadReport:
         now = self._board.host.now_ns()
