@@ -14,7 +14,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+CLOCKED = ("boards", "bench", "e2e", "firmware")
+"""Folders whose tests start agents, servers, shells or firmware, all of which live by the wall clock."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in CLOCKED:
+            item.add_marker(pytest.mark.realtime)
     if config.getoption("--run-hardware"):
         return
     skip = pytest.mark.skip(reason="needs real hardware: --run-hardware")
