@@ -10,6 +10,7 @@ the draws of all others as they were.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import zlib
@@ -99,6 +100,7 @@ def _call(name: str, args: list[Draw]) -> Draw:
     raise ValueError(f"unknown range {name!r} with {len(args)} parameters")
 
 
+@functools.cache
 def parse_range(text: str | float | int) -> Draw:
     """A range as written in a world file -> a function that draws from it; ValueError says what is wrong."""
     if isinstance(text, bool) or not isinstance(text, str | float | int):
