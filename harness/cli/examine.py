@@ -13,7 +13,7 @@ from harness.core.errors import SpecError
 from harness.store.find import RunStatus, find_run, list_runs
 
 if TYPE_CHECKING:
-    from harness.exam.join import ExamRow
+    from harness.exam.row import ExamRow
 
 
 def examine_scenarios(

@@ -23,7 +23,8 @@ from harness.core.errors import BenchError
 from harness.core.events import EventStream
 from harness.core.spec import RunSpec
 from harness.core.trace import Trace
-from harness.exam.join import ExamRow, join
+from harness.exam.join import Known, join, solved_of
+from harness.exam.row import ExamRow
 from harness.exam.scenario import Scenario
 from harness.exam.virtual import closing, exam_spec, load_share, virtual_bench
 from harness.store.run_reader import RunReader
@@ -78,12 +79,15 @@ def exam_scenario(
         bench.rig.flush()
         truth, drawn = bench.truth.records(), world.to_json()
         shares = {binding.name: load_share(binding) for binding in spec.meters}
+        begun_ns = bench.rig.origin_ns + bench.rig.latency_ns
+        analysis = analyse(run)
         return tuple(
             join(
-                run, result, truth, world=f"{world.ranges.name}/{seed}", to_host=bench.board.host_ns, drawn=drawn,
-                load_share=shares[result.meter], meter=dataclasses.asdict(world.meter(result.meter)),
+                run, result, truth, world=f"{world.ranges.name}/{seed}", to_host=bench.board.host_ns,
+                load_share=shares[result.meter], solved_j=solved_of(view),
+                known=Known(drawn, dataclasses.asdict(world.meter(result.meter)), world.ranges, begun_ns),
             )
-            for result in analyse(run).results
+            for result, view in zip(analysis.results, analysis.views, strict=True)
         )  # fmt: skip
 
 

@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.analyse import Analysis
+from analysis.analyse import Analysis, View
+from drivers.simulated.rig.ranges import Ranges
 from drivers.simulated.rig.truth import RunTruth
 from harness.core.clock import Int64Array
 from harness.core.errors import SpecError
-from harness.core.result import EnergyResult, Status
+from harness.core.result import EnergyResult
 from harness.core.spec import MeterBinding
 from harness.core.timeline import Phase
 from harness.exam import oracle, practitioner
-from harness.exam.estimate import Estimate, Interval
 from harness.exam.faults import faults_of
+from harness.exam.gains import Sheet, Working
+from harness.exam.informed import Seen, informed, learner
+from harness.exam.reliability import stated
+from harness.exam.row import ExamRow, Truth, part_of
 from harness.store.run_reader import RunReader
 
 ToHost = Callable[[Int64Array], Int64Array]
@@ -33,79 +37,6 @@ _FOUND_AT_LEAST = 0.98  # share of the measured inferences that must be in the t
 _SAME_CLOCK_NS = 1_000_000  # less than the begin of an inference needs to be found
 _PING_GROUP_NS = 500_000_000
 _JUMP_NS = 1_000_000_000  # no clock is so wrong that it drifts by this within a run
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Mean energies of the measured inferences of one run at one plane, J; `found`: share found in the log.
-
-    `longer`: mean duration of an inference in this world over that of the measured ones (1 where only the clock knows).
-    """
-
-    realised_j: float
-    expected_j: float
-    gross_realised_j: float
-    gross_expected_j: float
-    found: float
-    longer: float = 1.0
-
-
-@dataclass(frozen=True)
-class ExamRow:
-    """One result beside its truth, and what practitioner and oracle say. Measured figures are None where the result is
-    invalid. `leverage`: standby over dynamic power; `largest_part`: name of the budget's largest part; `faults`: what
-    the world and the meter have of `harness.exam.faults` (empty: a refusal is a fault of the pipeline's).
-    """
-
-    run_id: str
-    world: str
-    model: str
-    meter: str
-    status: str
-    reason: str | None
-    n: int
-    starts: int
-    measured_j: float | None
-    u_j: float | None
-    interval_j: Interval | None
-    gross_measured_j: float | None
-    gross_interval_j: Interval | None
-    flags: tuple[str, ...]
-    truth: Truth
-    leverage: float | None = None
-    largest_part: str | None = None
-    faults: tuple[str, ...] = ()
-    practitioner: Estimate | None = None
-    oracle: Estimate | None = None
-
-    @property
-    def valid(self) -> bool:
-        return self.status == Status.VALID
-
-    @property
-    def error_rel(self) -> float | None:
-        """Signed error of dynamic energy against the realised truth, relative."""
-        return None if self.measured_j is None else self.measured_j / self.truth.realised_j - 1
-
-    @property
-    def holds_realised(self) -> bool | None:
-        return _holds(self.interval_j, self.truth.realised_j)
-
-    @property
-    def holds_expected(self) -> bool | None:
-        return _holds(self.interval_j, self.truth.expected_j)
-
-    @property
-    def gross_holds_expected(self) -> bool | None:
-        return _holds(self.gross_interval_j, self.truth.gross_expected_j)
-
-    def to_json(self) -> dict[str, Any]:
-        answers = ("valid", "error_rel", "holds_realised", "holds_expected", "gross_holds_expected")
-        return {**asdict(self), **{name: getattr(self, name) for name in answers}}
-
-
-def _holds(interval: Interval | None, value: float) -> bool | None:
-    return None if interval is None else interval[0] <= value <= interval[1]
 
 
 @dataclass(frozen=True)
@@ -148,7 +79,10 @@ def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: fl
     `to_host`: stamps of begins on the board's clock -> host ns; `load_share`: share of the load that the
     meter counts (energy counters), None for a meter at the DC input. SpecError if the log does not hold the run.
     """
-    heard = heard_in(run, truth, to_host)
+    return _truth(heard_in(run, truth, to_host), load_share)
+
+
+def _truth(heard: Heard, load_share: float | None) -> Truth:
     prefix = "load_" if load_share is not None else ""
     dynamic, gross = heard.mean_j(f"{prefix}dynamic_j"), heard.mean_j(f"{prefix}gross_j")
     expected = heard.mean_j("expected_j") / heard.mean_j("dynamic_j") * dynamic
@@ -164,6 +98,21 @@ def truth_of(run: RunReader, truth: RunTruth, *, to_host: ToHost, load_share: fl
     )
 
 
+@dataclass(frozen=True)
+class Known:
+    """What only the examiner knows of a bench.
+
+    `world`: as `World.to_json()` has it; `meter`: the draw of the meter's own imperfections, `ranges`: what they are
+    drawn from (both None: not known); `begun_ns`: host time at which the bench came to be, from which its supply sags
+    (None: when the run began).
+    """
+
+    world: Mapping[str, Any]
+    meter: Mapping[str, Any] | None = None
+    ranges: Ranges | None = None
+    begun_ns: int | None = None
+
+
 def join(
     run: RunReader,
     result: EnergyResult,
@@ -172,12 +121,12 @@ def join(
     world: str,
     to_host: ToHost,
     load_share: float | None = None,
-    drawn: Mapping[str, Any] | None = None,
-    meter: Mapping[str, Any] | None = None,
+    known: Known | None = None,
+    solved_j: float | None = None,
 ) -> ExamRow:
-    """One row of the exam. `drawn`: the world as `World.to_json()` has it, for the oracle and the faults; `meter`: the
-    draw of the meter's own imperfections, if it is known."""
-    found = truth_of(run, truth, to_host=to_host, load_share=load_share)
+    """One row of the exam. `known`: for oracles and faults; `solved_j`: the figure before it was judged."""
+    heard = heard_in(run, truth, to_host)
+    found = _truth(heard, load_share)
     row = ExamRow(
         run.run_id, world, run.spec.model.name, result.meter, str(result.status), result.reason, result.n,
         result.starts, result.energy_per_inference_j, result.u_j, result.interval_95_j,
@@ -185,16 +134,64 @@ def join(
         leverage=result.leverage,
         largest_part=max(result.budget, key=lambda p: p.u_j).name if result.budget else None,
         practitioner=practitioner.estimate(run, _binding(run, result.meter)),
+        solved_j=solved_j if solved_j is not None else result.energy_per_inference_j,
+        parts=tuple(part_of(p.name, p.u_j, p.gross_u_j, p.dof) for p in result.budget),
+        levels=stated(result), gross_levels=stated(result, gross=True),
     )  # fmt: skip
-    if drawn is None:
+    if known is None:
         return row
-    timeline = run.timeline()
+    timeline, load = run.timeline(), known.world["load"]
+    per_start = [len(timeline.rows(Phase.MEASURED, start)[0]) for start in timeline.starts]
     knows = oracle.estimate(
         realised_j=found.realised_j, gross_realised_j=found.gross_realised_j, longer=found.longer,
-        per_start=[len(timeline.rows(Phase.MEASURED, start)[0]) for start in timeline.starts],
-        start_sd=drawn["load"]["start_sd"], instance_sd=drawn["load"]["instance_sd"],
+        per_start=per_start, start_sd=load["start_sd"], instance_sd=load["instance_sd"],
     )  # fmt: skip
-    return replace(row, oracle=knows, faults=faults_of(drawn, meter, counter=load_share is not None))
+    faults = faults_of(known.world, known.meter, counter=load_share is not None)
+    return _readers(replace(row, oracle=knows, faults=faults), run, heard, known, load_share)
+
+
+def _readers(row: ExamRow, run: RunReader, heard: Heard, known: Known, load_share: float | None) -> ExamRow:
+    """The row with the meter's true gain, and with what the informed and the learner say."""
+    if known.meter is None or known.ranges is None or row.meter not in run.meters():
+        return row
+    binding = _binding(run, row.meter)
+    limits = [run.trace(row.meter).info.channel(c).accuracy for c, rail in binding.rails if rail in binding.total_rails]
+    offset_w = sum(a.offset_w for a in limits if a is not None)
+    sheet = Sheet.of(binding, known.ranges, offset_w)
+    if sheet is None:
+        return row
+    records, truth = heard.truth.records, row.truth
+    seconds = (records["end_ns"] - records["begin_ns"]) * 1e-9
+    processes = np.unique(records["process"])
+    column = "load_dynamic_j" if load_share is not None else "dynamic_j"
+    factor = load_share if load_share is not None else 1.0
+    of_start = [records["process"] == p for p in processes]
+    start_w = [factor * float(records[column][rows].sum() / seconds[rows].sum()) for rows in of_start]
+    seen = Seen(
+        truth.realised_j, truth.gross_realised_j, [int(rows.sum()) for rows in of_start], np.array(start_w), seconds
+    )
+    supply, mean_s = known.world["supply"], float(seconds.mean())
+    active_w = truth.gross_realised_j / mean_s
+    begun_ns = known.begun_ns if known.begun_ns is not None else int(records["begin_ns"].min())
+    age_s = float(records["begin_ns"].mean() - begun_ns) * 1e-9
+    at = Working(age_s, active_w, active_w - truth.realised_j / mean_s)
+    gain = sheet.gain_rel(known.meter, supply, at)
+    zero_w = offset_w * known.meter["zero_over_spec"]
+    return replace(
+        row, gain_rel=gain, outside_sheet=outside_sheet(known.meter),
+        informed=informed(seen, sheet, known.world, gain_rel=gain, zero_w=zero_w, at=at),
+        learner=learner(seen, sheet, known.world, gain_rel=gain, zero_w=zero_w, at=at),
+    )  # fmt: skip
+
+
+def outside_sheet(meter: Mapping[str, Any]) -> bool:
+    """Whether a meter breaks its own sheet: gain or zero beyond the limits that are stated."""
+    return bool(abs(meter["gain_over_spec"]) > 1 or abs(meter["zero_over_spec"]) > 1)
+
+
+def solved_of(view: View | None) -> float | None:
+    """The figure (J) that an analysis came to before it was judged; None if it did not come that far."""
+    return None if view is None or view.solution is None else view.solution.dynamic_j
 
 
 def _binding(run: RunReader, meter: str) -> MeterBinding:
@@ -218,9 +215,10 @@ def join_run(run: RunReader, analysis: Analysis, benches: Path) -> tuple[ExamRow
             world=world,
             to_host=to_host,
             load_share=load_share_of(run, result.meter, meters),
-            drawn=about,
+            known=Known(about),
+            solved_j=solved_of(view),
         )
-        for result in analysis.results
+        for result, view in zip(analysis.results, analysis.views, strict=True)
         if result.meter in meters
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.core.clock import FloatArray
 from harness.exam.estimate import Interval
-from harness.exam.join import ExamRow, Truth
+from harness.exam.row import ExamRow, Truth
 
 MISS = 40.0  # 2 / 0.05: what a 95 % interval pays for each joule it misses by (Gneiting and Raftery 2007, eq. 43)
 NO_FIGURE = "no_figure"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.exam.join import ExamRow
+from harness.exam.row import ExamRow
 from harness.exam.score import Grade, by_meter, fault_free, grade, grade_oracle, grade_practitioner
 
 ROWS_SHOWN = 40  # with more results only the table of grades is printed; --json has all rows

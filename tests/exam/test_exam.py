@@ -14,7 +14,8 @@ from drivers.simulated.rig.world import draw
 from harness.core.errors import SpecError
 from harness.exam.campaign import exam_scenario, exam_scenarios
 from harness.exam.estimate import Estimate
-from harness.exam.join import ExamRow, Truth, truth_of
+from harness.exam.join import truth_of
+from harness.exam.row import ExamRow, Truth
 from harness.exam.scenario import Scenario, load_scenario, with_protocol
 from harness.exam.score import fault_free, grade, grade_oracle, grade_practitioner, graded_json
 from harness.exam.tables import exam_table
