@@ -27,6 +27,7 @@ from analysis.readings.ranges import RangeShares, range_shares
 from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.timing.lag import Lag, find_lag
 from analysis.timing.windows import StartWindow, start_windows
+from analysis.verdict.conduct import TELEMETRY, conduct_of
 from analysis.verdict.idle import catalogued, idle_unlikely
 from analysis.verdict.validity import (
     Problem,
@@ -90,7 +91,7 @@ class _Job:
 def analyse_run(reader: RunReader) -> Analysis:
     """All meters of a run. Raises SpecError only if the run directory itself cannot be read."""
     spec, timeline = reader.spec, reader.timeline()
-    documents = {name: reader.json(name) for name in DOCUMENTS}
+    documents = {**{name: reader.json(name) for name in DOCUMENTS}, TELEMETRY: reader.telemetry()}
     present = reader.meters()
     results: list[EnergyResult] = []
     views: list[View | None] = []
@@ -252,7 +253,9 @@ class _Solver:
             self.channel, solution, lag, ranges, self.documents,
             accuracy_known=accuracy is not None, clipped=clipped, counts=self.trace.counts,
         )  # fmt: skip
-        problem = problem_of_board(self.documents) or problem_of_solution(solution, dynamic)
+        conduct = conduct_of(self.spec.protocol, self.timeline, solution, self.documents)
+        flags = tuple(dict.fromkeys((*flags, *conduct.flags)))
+        problem = problem_of_board(self.documents) or problem_of_solution(solution, dynamic) or conduct.problem
         idle = catalogued(self.spec.board.idle, binding)
         standby_u_w = _u_standby(parts, solution)
         if idle and solution.standby.brackets and idle_unlikely(idle, solution.standby_w, standby_u_w, accuracy):
@@ -285,6 +288,7 @@ class _Solver:
             details={
                 **_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
                 **({"idle_range": {**vars(idle), "rails": list(idle.rails)}} if idle else {}),
+                **conduct.details,
             },
         )
         if is_gross:

@@ -71,6 +71,10 @@ REASONS: dict[InvalidReason, Words] = {
         "The board slowed itself down while it was measured, so the figure would not describe it at full speed.",
         "Cooling, a lower governor, or longer pauses between runs.",
     ),
+    InvalidReason.NO_STEADY_STATE: Words(
+        "Time or energy of an inference still changed while it was measured, and the protocol requires a steady state.",
+        "A longer warm_up_s; where nothing settles, steady: report, and say so.",
+    ),
 }
 
 FLAGS: dict[str, Words] = {
@@ -82,8 +86,24 @@ FLAGS: dict[str, Words] = {
         "The mean time of an inference differs by more than 10 % between process starts.",
         "Look for other work on the board, or for its clocks changing.",
     ),
+    "warming_up": Words(
+        "Inferences still became quicker or cheaper while they were measured; the figure is the mean over all of them.",
+        "Raise warm_up_s; the run's steady.warm_up_needed_s says to what.",
+    ),
+    "slowing_down": Words(
+        "Inferences became slower or dearer while they were measured; the figure is the mean over all of them.",
+        "Better cooling, cool_to_c or warm_to_c, and a governor that holds the frequency.",
+    ),
+    "no_steady_state": Words(
+        "The last change of time or energy per inference came so late that there is no settled level to speak of.",
+        "A longer warm_up_s and measure_s; look in the trace for what switches.",
+    ),
+    "unpinned": Words(
+        "A frequency wandered by more than 1 % while inferences were measured.",
+        "Set governor: performance, or a fixed frequency, in the board's file.",
+    ),
     "throttled": Words(
-        "A limit of speed was in force before or after the run, which may have been slowed by it.",
+        "A limit of speed was in force before, during or after the run, which may have been slowed by it.",
         "Cooling, cool_to_c, or a lower governor.",
     ),
     "undervoltage": Words(

@@ -79,6 +79,8 @@ class ProtocolSection(Section):
     dark: bool | None = None
     layers: Literal["off", "profile", "instances"] | None = None
     profile_inferences: Annotated[int, Field(ge=2, le=500)] | None = None
+    steady: Literal["report", "required"] | None = None
+    telemetry_s: Annotated[float, Field(ge=0, le=60)] | None = None
 
 
 def _model_section(value: Any) -> Any:
@@ -155,6 +157,8 @@ class BoardFile(Section):
     memory_limit_mib: Annotated[int, Field(ge=16)] | None = None
     cool_to_c: Annotated[float, Field(gt=0, lt=120)] | None = None
     cool_max_s: PositiveSeconds = 600.0
+    warm_to_c: Annotated[float, Field(gt=0, lt=120)] | None = None
+    warm_max_s: PositiveSeconds = 600.0
     like: Text | None = None
     facts: BoardFacts | None = None
 

@@ -29,6 +29,7 @@ class InvalidReason(StrEnum):
     BELOW_RESOLUTION = "below_resolution"  # shorter than the meter can resolve
     OUTPUT_MISMATCH = "output_mismatch"  # the board's output differs from the host reference
     THROTTLED = "throttled"  # the board slowed itself down
+    NO_STEADY_STATE = "no_steady_state"  # inferences were still changing, and the protocol requires that they are not
 
 
 class Shape(StrEnum):

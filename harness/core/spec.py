@@ -86,6 +86,8 @@ class ProtocolSpec:
     `measurand`: "dynamic", or "gross" where there is no standby to subtract (imported traces).
     `alignment`: "search": the lag of the power behind the stamps is found in the data; "declared": stamps are on the
     meter's own time axis to within `alignment_u_s` (imported traces).
+    `steady`: "report": inferences that were still changing are a flag; "required": they leave no figure.
+    `telemetry_s`: how often the board's temperatures and frequencies are read while it is measured; 0: never.
     """
 
     profile: str
@@ -111,6 +113,8 @@ class ProtocolSpec:
     measurand: str = field(default="dynamic", metadata=LATER)
     alignment: str = field(default="search", metadata=LATER)
     alignment_u_s: float = field(default=0.0, metadata=LATER)
+    steady: str = field(default="report", metadata=LATER)
+    telemetry_s: float = field(default=1.0, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,9 @@ class BoardSpec:
 
     `address`: for `ssh` anything ssh(1) takes (`host`, `user@host`, `user@host:port`, an alias of ~/.ssh/config).
     `directory`: where the harness keeps its files there; `environment`: of the agents; `memory_limit_mib`: of an
-    agent; `cool_to_c`: no run begins while a zone is hotter, for at most `cool_max_s`; `idle`: what such boards are
-    known to draw at rest.
+    agent; `cool_to_c`: no run begins while a zone is hotter, for at most `cool_max_s`; `warm_to_c`: no process start is
+    measured before the hottest zone is this warm: it is warmed with inferences, for at most `warm_max_s`; `idle`: what
+    such boards are known to draw at rest.
     """
 
     name: str
@@ -159,6 +164,8 @@ class BoardSpec:
     memory_limit_mib: int | None = field(default=None, metadata=LATER)
     cool_to_c: float | None = field(default=None, metadata=LATER)
     cool_max_s: float = field(default=600.0, metadata=LATER)
+    warm_to_c: float | None = field(default=None, metadata=LATER)
+    warm_max_s: float = field(default=600.0, metadata=LATER)
     idle: tuple[IdleRange, ...] = field(default=(), metadata=LATER)
 
 
