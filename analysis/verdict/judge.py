@@ -62,6 +62,7 @@ class PowerJudge:
 def _slice_levels(x_s: FloatArray, power_w: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Middle (s) and level (W) of each slice: the median of a few means, deaf to one burst in a slice."""
     part = np.minimum((x_s / x_s[-1] * SLICES).astype(np.int64), SLICES - 1)
+    part, power_w = part[part >= 0], power_w[part >= 0]  # a late anchor may move times back before the first
     inside = np.bincount(part, minlength=SLICES)
     pieces = inside[:, None] // PIECES + (np.arange(PIECES) < inside[:, None] % PIECES)  # (SLICES, PIECES) readings
     there = pieces > 0
