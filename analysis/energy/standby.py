@@ -1,17 +1,21 @@
-"""Standby power: the plain mean of each bracket, a straight line between them, and how well that is known.
+"""Standby power: the plain mean of the brackets, the course of its level between them, and how well both are known.
 
 No trimmed mean: daemons run during the inferences as well, and taking their spikes out of the brackets only
 would bill them to the network. The scatter is that of long blocks, since 1/f noise and bursts make any
-formula for white noise too small; the difference between the brackets is a part of its own.
+formula for white noise too small. What moved between the brackets, and what of it belongs to the inferences, is
+`standby_course`; whether it moved more than it may is `standby_evidence`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.energy.scatter import block_mean_u
+from analysis.energy.standby_course import Course, Worked, find_course
+from analysis.energy.standby_evidence import Difference, difference, moved_w
+from analysis.energy.standby_levels import find_levels
 from analysis.readings.curve import ChannelCurve, remembered_ns
 from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
@@ -23,6 +27,7 @@ EDGE_S = 0.15  # left out at both ends of a bracket, where the board may still s
 SLICES = 40
 DITHERED = 0.6  # readings of which fewer than this share have the same value average out the meter's steps
 VALUE_W = 1e-6  # readings nearer than this are the same
+UNLIKE = 3.0  # brackets whose spikes differ by more than this many u are no two samples of one thing
 THIRD_SLICES = 4  # slices in a third of a bracket, at least, to speak of its level
 
 
@@ -30,8 +35,8 @@ THIRD_SLICES = 4  # slices in a third of a bracket, at least, to speak of its le
 class Bracket:
     """One idle bracket: window on the board's clock, mean power (W), its standard uncertainty from the
     scatter of long blocks with `dof`, its coverage, and by how much the level moves within it (W): the range of
-    the medians of its thirds, which a daemon's spikes do not move but a fan that switches does; `step_u_w`: what a
-    level that stays within one step of the meter leaves open."""
+    the medians of its thirds; `step_u_w`: what a level that stays within one step of the meter leaves open;
+    `moved_w`: by how much at least something in it switched on or off, 0 if the scatter explains it."""
 
     begin_ns: int
     end_ns: int
@@ -41,6 +46,7 @@ class Bracket:
     coverage: float
     level_range_w: float = 0.0
     step_u_w: float = 0.0
+    moved_w: float = 0.0
 
     @property
     def middle_ns(self) -> float:
@@ -49,7 +55,11 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Standby:
-    """Two brackets; standby between them is their straight line. `problem` is empty or says what is missing.
+    """Two brackets, and the `course` of standby between them; where their levels do not show it (too short, too few
+    readings), their straight line. `problem` is empty or says what is missing.
+
+    With a course, standby is what the board would have drawn had none of the inferences been run: the plain mean of both
+    brackets, moved by what their levels say. `u_scatter_w`, with `dof_scatter`: of that mean.
 
     One bracket alone is a constant. Without any (measurand gross) nothing is subtracted: what is left above "standby"
     is all that was drawn.
@@ -57,11 +67,17 @@ class Standby:
 
     brackets: tuple[Bracket, ...]
     problem: str = ""
+    course: Course | None = None
+    u_scatter_w: float = 0.0
+    dof_scatter: float = 1.0
 
     def at(self, t_ns: FloatArray | Int64Array) -> FloatArray:
         """Standby power (W) at each time."""
         if not self.brackets:
             return np.zeros(np.shape(t_ns))
+        if self.course is not None:
+            away_s = (np.asarray(t_ns, np.float64) - self.course.middle_ns) * 1e-9
+            return np.asarray(self.course.mean_w + self.course.slope_w_per_s * away_s, np.float64)
         first, last = self.brackets[0], self.brackets[-1]
         share = (np.asarray(t_ns, np.float64) - first.middle_ns) / max(last.middle_ns - first.middle_ns, 1.0)
         return np.asarray(first.mean_w + share * (last.mean_w - first.mean_w), np.float64)
@@ -76,16 +92,21 @@ class Standby:
 
     @property
     def step_w(self) -> float:
+        """Difference of the brackets' means (W), last less first."""
         return self.brackets[-1].mean_w - self.brackets[0].mean_w if self.brackets else 0.0
 
     @property
-    def level_range_w(self) -> float:
-        """By how much the level moves within a bracket (W), the larger of the two."""
-        return max((b.level_range_w for b in self.brackets), default=0.0)
+    def difference(self) -> Difference:
+        """What is known of the difference of the brackets' means; none for less than two."""
+        if len(self.brackets) < 2:
+            return Difference(0.0, 0.0, float("inf"))
+        first, last = self.brackets[0], self.brackets[-1]
+        return difference((first.mean_w, first.u_w, first.dof), (last.mean_w, last.u_w, last.dof))
 
     @property
-    def u_step_w(self) -> float:
-        return float(np.hypot(self.brackets[0].u_w, self.brackets[-1].u_w)) if self.brackets else 0.0
+    def moved_w(self) -> float:
+        """By how much at least the level switched within a bracket (W), the larger of the two."""
+        return max((b.moved_w for b in self.brackets), default=0.0)
 
 
 NOTHING = Standby(())
@@ -110,7 +131,32 @@ def find_standby(channel: ChannelCurve, timeline: Timeline, lag_ns: int, *, one_
         if not bracket.coverage >= MIN_COVERAGE:
             return Standby((), f"readings cover {bracket.coverage:.0%} of bracket {phase}, {MIN_COVERAGE:.0%} needed")
         brackets.append(bracket)
-    return Standby(tuple(brackets))
+    return _with_course(Standby(tuple(brackets)), channel, timeline, lag_ns)
+
+
+def _with_course(standby: Standby, channel: ChannelCurve, timeline: Timeline, lag_ns: int) -> Standby:
+    levels = find_levels(channel, [(b.begin_ns, b.end_ns) for b in standby.brackets])
+    course = find_course(channel, levels, _worked(timeline, lag_ns))
+    if course is None:
+        return standby
+    excess_w = [float(level.excess_w.mean()) for level in levels]
+    scatter = [block_mean_u(level.excess_w.ravel()) for level in levels]
+    pooled = difference(*((e, u, dof) for e, (u, dof) in zip(excess_w, scatter, strict=True)))
+    half = pooled.u_w / 2  # of the mean of two brackets
+    # spikes came more often in one bracket than their own scatter explains: two brackets are all that shows it
+    u_w, dof = (abs(pooled.w) / 2, 1.0) if abs(pooled.w) > UNLIKE * 2 * half else (half, pooled.dof)
+    mean_w = course.mean_w + sum(excess_w) / len(excess_w)
+    return replace(standby, course=replace(course, mean_w=mean_w), u_scatter_w=u_w, dof_scatter=dof)
+
+
+def _worked(timeline: Timeline, lag_ns: int) -> tuple[Worked, ...]:
+    found = []
+    for start in timeline.starts:
+        begin, end = timeline.rows(Phase.MEASURED, start)
+        busy = float((end - begin).sum())
+        found.append((0.5 * (float(begin.min()) + float(end.max())) + lag_ns, busy))
+    whole = sum(busy for _, busy in found)
+    return tuple(Worked(middle, busy / whole) for middle, busy in found) if whole > 0 else ()
 
 
 def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | None:
@@ -127,7 +173,8 @@ def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | Non
     mean = float(curve.mean_power_w(begin, end))
     u, dof = block_mean_u(power)
     return Bracket(
-        begin, end, mean, u, dof, curve.coverage(begin, end), _level_range(power), step_u_w(channel, begin, end)
+        begin, end, mean, u, dof, curve.coverage(begin, end), _level_range(power), step_u_w(channel, begin, end),
+        moved_w(power),
     )  # fmt: skip
 
 

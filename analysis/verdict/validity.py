@@ -19,6 +19,7 @@ from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.readings.ranges import RangeShares
 from analysis.timing.lag import Lag
 from analysis.timing.windows import StartWindow
+from analysis.verdict.standby_moved import standby_flags, standby_moved
 from analysis.verdict.throttling import maybe_throttled, throttled_for_sure, undervoltage
 from harness.core.result import InvalidReason
 from harness.core.timeline import Phase, Timeline
@@ -27,8 +28,6 @@ from harness.core.trace import ReadingKind
 MIN_COVERAGE = 0.80  # of the measured time, else no figure
 LOW_COVERAGE = 0.98  # below this, a flag
 TIMES_VARY = 0.1  # relative, of the mean time of an inference between process starts
-STANDBY_LIMIT = 0.10  # brackets apart by more than this share of dynamic power (beyond 2 u): no figure
-STANDBY_FLAG = 0.02
 OVER_RANGE_LIMIT = 1e-3  # share of readings at the channel's largest power
 STILL_S = 2.0  # raw readings that stand still for this long ...
 STILL_ROWS = 200  # ... and this many rows are a stuck register
@@ -164,20 +163,8 @@ def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None
             "one process start with a single block of readings shows no scatter: measure more inferences or starts",
         )
     power = solution.dynamic_j / (solution.busy_s / solution.n)
-    moved = abs(solution.standby.step_w) - 2 * solution.standby.u_step_w
-    if moved > STANDBY_LIMIT * abs(power) and moved > 0 and solution.dynamic_j > dynamic.half_j:
-        return Problem(
-            InvalidReason.STANDBY_MOVED,
-            f"the brackets differ by {solution.standby.step_w:+.3g} W, more than {STANDBY_LIMIT:.0%} of the "
-            f"dynamic power of {power:.3g} W",
-        )
-    within = solution.standby.level_range_w
-    if within > STANDBY_LIMIT * abs(power) and solution.dynamic_j > 0:
-        return Problem(
-            InvalidReason.STANDBY_MOVED,
-            f"the level moves by {within:.3g} W within a bracket, more than {STANDBY_LIMIT:.0%} of the dynamic power "
-            f"of {power:.3g} W: something switched on or off in it",
-        )
+    if solution.dynamic_j > 0 and (moved := standby_moved(solution.standby, power)):
+        return Problem(InvalidReason.STANDBY_MOVED, moved)
     if not solution.standby.brackets and solution.gross_j - dynamic.half_j <= 0:
         return Problem(
             InvalidReason.BELOW_RESOLUTION,
@@ -224,8 +211,7 @@ def flags_of(
         "no_standby": not solution.standby.brackets,
         "single_bracket": len(solution.standby.brackets) == 1,
         "alignment_declared": lag.declared,
-        "standby_drift": abs(solution.standby.step_w) > max(STANDBY_FLAG * power, 2 * solution.standby.u_step_w)
-        or solution.standby.level_range_w > 2 * STANDBY_FLAG * power,
+        **standby_flags(solution.standby, power),
         "low_coverage": solution.coverage < LOW_COVERAGE,
         "range_switching": ranges.switches,
         "uncalibrated_rows": channel.uncalibrated > 0,
