@@ -14,7 +14,8 @@ from harness.core.clock import FloatArray, Int64Array
 from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.sampling import RawSamples as RawSamples
 from harness.core.sampling import SamplerPlan as SamplerPlan
-from harness.core.spec import RunSpec
+from harness.core.spec import BoardSpec, RunSpec
+from harness.core.telemetry import Telemetry
 from harness.core.timeline import Phase, Timeline
 from harness.core.trace import Block, MeterInfo
 
@@ -213,6 +214,28 @@ class Board(Protocol):
     def start_agent(self, spec: RunSpec, start: int) -> AgentSession: ...
 
     def close(self) -> None: ...
+
+
+class TelemetrySource(Protocol):
+    """A board that tells of itself while a run is measured. Errors: DeviceError, TransientError."""
+
+    def take(self) -> Telemetry | None: ...  # what was read since the last call; None: nothing
+
+    def stop(self) -> Telemetry | None: ...  # the rest; it reads no more
+
+    def cost(self) -> Mapping[str, float]: ...  # `cpu_s`, `wall_s` of reading, on the board; empty if it costs nothing
+
+    def close(self) -> None: ...  # may be called twice
+
+
+@runtime_checkable
+class TellingBoard(Protocol):
+    """A board that can say how warm it is and how fast it runs, every `period_s`; None if it has no sensor for either.
+
+    What reads it ends by itself when nobody has spoken to it for `lease_s`.
+    """
+
+    def start_telemetry(self, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource | None: ...
 
 
 @runtime_checkable

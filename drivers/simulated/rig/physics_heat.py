@@ -16,6 +16,10 @@ from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray
 
 
+BoolArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
+LOG_S = 0.25
+
+
 @dataclass(frozen=True)
 class Throttled:
     """The load's energy after throttling, over cells of equal length in each of which the factor is constant.
@@ -41,6 +45,18 @@ class Throttled:
         return np.asarray(self.kept_j[cell] + self.factor[cell] * (raw_j - self.raw_j[cell]), np.float64)
 
 
+@dataclass(frozen=True)
+class Warmth:
+    """What a board could tell of its heat at a time (s since the rig's origin): die and board relative to equilibrium,
+    whether it is throttled, and how often it began to be."""
+
+    t_s: float
+    die: float
+    board: float
+    throttled: bool
+    onsets: int
+
+
 class Aftermath:
     """State of heat, throttle, fan and context, moved on cell by cell by the load's own history.
 
@@ -58,6 +74,9 @@ class Aftermath:
         self._wanted = False  # the fan, by the board's temperature
         self._wanted_s = 0.0
         self.throttled = False
+        self.log = [Warmth(0.0, 0.0, 0.0, throttled=False, onsets=0)]  # about every LOG_S
+        self._every, self._played = max(1, round(LOG_S / cell_s)), 0
+        self._onsets, self._slow = 0, False
 
     def play(self, load_w: FloatArray) -> tuple[FloatArray, FloatArray]:
         """`load_w`: (K,) mean load above standby per cell, unthrottled -> (factor on it (K,), extra power (K,), W)."""
@@ -70,7 +89,7 @@ class Aftermath:
         to_die, to_board, to_context = self._gain
         die, board, context, throttled = self._die, self._board, self._context, self.throttled
         wanted, wanted_s = self._wanted, self._wanted_s
-        factors, extra = [], []
+        factors, extra, dies, boards = [], [], [], []
         for raw in (load_w / self._nominal_w).tolist():
             warm = share * die + (1.0 - share) * board
             throttled = warm > (cooled if throttled else hot)
@@ -84,6 +103,18 @@ class Aftermath:
             die += to_die * (relative - die)
             board += to_board * (relative * (1.0 - heat.fan_cooling if fan else 1.0) - board)
             context += to_context * (min(relative, 1.0) - context)
+            dies.append(die)
+            boards.append(board)
         self._die, self._board, self._context, self.throttled = die, board, context, throttled
         self._wanted, self._wanted_s = wanted, wanted_s
+        self._keep(dies, boards, np.array(factors) < 1.0)
         return np.array(factors), np.array(extra)
+
+    def _keep(self, dies: list[float], boards: list[float], slow: BoolArray) -> None:
+        """Log every so many cells; a throttling that began meanwhile is counted, however short."""
+        onsets = self._onsets + np.cumsum(slow & ~np.append(self._slow, slow[:-1]))
+        for k in range(-self._played % self._every, len(dies), self._every):
+            t_s = (self._played + k + 1) * self._cell_s
+            self.log.append(Warmth(t_s, dies[k], boards[k], throttled=bool(slow[k]), onsets=int(onsets[k])))
+        self._onsets, self._slow = int(onsets[-1]), bool(slow[-1])
+        self._played += len(dies)

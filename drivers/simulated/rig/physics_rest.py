@@ -19,7 +19,7 @@ class Standby:
     def __init__(self, world: World) -> None:
         self._w = world.standby
         rng = np.random.default_rng([world.seed, 21])
-        self._phase = rng.uniform(0, 2 * math.pi)
+        self.room_phase = float(rng.uniform(0, 2 * math.pi))
         self._rng = np.random.default_rng([world.seed, 22])
         self._next_daemon_s = self._wait()
         self._second = float(rng.uniform(0, 1))
@@ -66,7 +66,7 @@ class Standby:
         self._extend(end_s)
         t = (first_cell + np.arange(cells + 1, dtype=np.float64)) * cell_s
         omega = 2 * math.pi / self._w.ambient_period_s
-        power = self._w.idle_w * (1 + self._w.ambient_w_rel * np.sin(omega * t[:-1] + self._phase))
+        power = self._w.idle_w * (1 + self._w.ambient_w_rel * np.sin(omega * t[:-1] + self.room_phase))
         for begin, end, watt in (*self._pulses, (self._resident_from_s, math.inf, self._w.resident_w)):
             if begin < end_s and end > begin_s:
                 low = max(0, int((begin - begin_s) / cell_s) - 1)

@@ -18,6 +18,7 @@ from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.physics_heat import Aftermath, Throttled
 from drivers.simulated.rig.physics_load import Kind, Laid, LoadCurve
 from drivers.simulated.rig.physics_rest import Standby
+from drivers.simulated.rig.telling import Teller
 from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.workload import Workload, workload
 from drivers.simulated.rig.world import World
@@ -49,6 +50,7 @@ class Rig:
         self._load = LoadCurve(world, workload(world, None))
         self._standby = Standby(world)
         self._aftermath = Aftermath(world, self._slow_s)
+        self._teller = Teller(world, self._standby.room_phase)
         self._filter = _supply_filter(world, self._dt)
         self._filter_state: FloatArray | None = None
         self._slow_done = 0
@@ -202,6 +204,29 @@ class Rig:
         with self.lock:
             self._render(math.floor(self._seconds(t_ns) / self._slow_s))
             return self._aftermath.throttled
+
+    def told(self, t_ns: Int64Array) -> FloatArray:
+        """What the board says of itself (K, channels of telling.CHANNELS) at host times (K,) of its own, in order.
+
+        All edges before the last of them must be laid; no time before it can be asked for again.
+        """
+        with self.lock:
+            self._render(math.floor(self._seconds(int(t_ns[-1])) / self._slow_s))
+            return self._told(t_ns)
+
+    def told_last(self) -> FloatArray:
+        """The same (channels,) of the newest moment that is played; for a bench in real time."""
+        with self.lock:
+            newest = np.array([self.origin_ns + round(self._rendered_s * NS)], np.int64)
+            return np.asarray(self._told(newest)[0], np.float64)
+
+    def _told(self, t_ns: Int64Array) -> FloatArray:
+        log = self._aftermath.log
+        since_s = np.array([warmth.t_s for warmth in log])
+        rows = np.maximum(np.searchsorted(since_s, (t_ns - self.origin_ns) / NS, side="right") - 1, 0)
+        told = [self._teller.values(self._seconds(int(t)), log[row]) for t, row in zip(t_ns, rows, strict=True)]
+        del log[: rows[-1]]
+        return np.array(told, np.float64)
 
     def voltage_v(self, t_ns: FloatArray) -> FloatArray:
         """Voltage of the supply without load at host times (K,), V; it sags from the rig's origin on."""

@@ -19,12 +19,13 @@ from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.physics_load import Kind
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.virtual_profile import Profiler, StampedKernels
+from drivers.simulated.rig.virtual_telemetry import RigTelemetry
 from drivers.simulated.rig.workload import kernels_of
 from harness.core.clock import Int64Array, board_clock
 from harness.core.errors import SpecError
 from harness.core.layers import LayerStamps
-from harness.core.ports import AgentSession, CheckItem, LoadReport, ProfileReport, Step
-from harness.core.spec import RunSpec
+from harness.core.ports import AgentSession, CheckItem, LoadReport, ProfileReport, Step, TelemetrySource
+from harness.core.spec import BoardSpec, RunSpec
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 from harness.core.waiting import WaitClock
 
@@ -92,6 +93,9 @@ class VirtualBoard:
     def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
         self.host.sleep_until(self.host.now_ns() + int(_START_S * NS))
         return VirtualAgent(self)
+
+    def start_telemetry(self, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource:
+        return RigTelemetry(self, period_s)
 
     def close(self) -> None:
         pass
