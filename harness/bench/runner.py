@@ -20,6 +20,7 @@ from harness.bench.cool_down import cool_down
 from harness.bench.layers import put_layers
 from harness.bench.program import standby_program, start_program
 from harness.bench.recorder import AnyOpener, Recorder, open_recorder
+from harness.bench.telling import TelemetryRecorder
 from harness.boards.remote_agent import lease_s
 from harness.core.errors import BenchError
 from harness.core.events import EventStream
@@ -94,6 +95,7 @@ class _Run:
         self.spec, self.writer, self.board = spec, writer, board
         self.judge, self.clock, self.events, self.check_outputs = judge, clock, events, check_outputs
         self.recorders: list[Recorder] = []
+        self.telemetry: TelemetryRecorder | None = None
         self.idle_w: float | None = None
         self.link_account: list[dict[str, Any]] = []
         self.layer_stamps: list[LayerStamps | None] = []  # one a start
@@ -148,10 +150,16 @@ class _Run:
                     self.events.emit("meter_found_sampling", meter=binding.name, drained=True)
             for recorder in self.recorders:
                 recorder.start()
+            self.telemetry = TelemetryRecorder(
+                self.spec, self.writer, self.board, self.events, lease_s=lease_s(self.spec.protocol)
+            )
             yield
+            self.telemetry.stop()
             for (binding, _), recorder in zip(meters, self.recorders, strict=True):
                 self.events.emit("meter_stopped", meter=binding.name, counts=recorder.stop())
         finally:
+            if self.telemetry is not None:
+                self.telemetry.close()
             for recorder in self.recorders:
                 recorder.close()
 
@@ -229,6 +237,8 @@ class _Run:
         timeline = session.perform(program, start, seed=self.spec.seed + 7919 * start)
         self.writer.put_timeline(timeline)
         self._poll()
+        if self.telemetry is not None:
+            self.telemetry.poll()
 
     def _settle(self, when: str, session: AgentSession) -> None:
         """Wait until the judge finds the power settled, at least settle_min_s and at most settle_max_s."""
