@@ -2,7 +2,7 @@
 
 clocks -> energy curve -> lag -> standby -> gap and inference energy -> budget -> result or typed invalid.
 The same raw data give the same bits in the same environment: every step is elementwise numpy, a cumulative
-sum, or a small fixed search; nothing is random and no BLAS takes part.
+sum, or a small fixed search; what is drawn at random is seeded by the raw data's hash, and no BLAS takes part.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 
 from analysis.attribute.layers import Recorded, layer_report, without_layers
 from analysis.crosscheck.pairs import PairCheck, cross_checks, with_disagreements
-from analysis.energy.budget import budget_parts, combine, uncovered
-from analysis.energy.limits import accuracy_of, weighted_shares
+from analysis.energy.budget import budget_parts, uncovered
+from analysis.energy.durations import durations_of
+from analysis.energy.limits import accuracy_of, is_calibrated, weighted_shares
 from analysis.energy.solve import Solution, solve
 from analysis.energy.standby import Standby
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
@@ -27,6 +28,9 @@ from analysis.readings.ranges import RangeShares, range_shares
 from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.timing.lag import Lag, find_lag
 from analysis.timing.windows import StartWindow, start_windows
+from analysis.uncertainty.advice import improvements
+from analysis.uncertainty.monte_carlo import first_order, interval_95
+from analysis.uncertainty.repeat import start_cost
 from analysis.verdict.conduct import TELEMETRY, conduct_of
 from analysis.verdict.idle import catalogued, idle_unlikely
 from analysis.verdict.validity import (
@@ -149,6 +153,7 @@ def _of_meter(
             documents,
             simulated=simulated,
             recorded=recorded,
+            seed=f"{reader.manifest_sha256} {binding.name} {job.label}",
         )
         result, view = solver.run()
         done.append((without_layers(result) if recorded and result.layers is None else result, view))
@@ -206,6 +211,7 @@ class _Solver:
     documents: Mapping[str, Any]
     simulated: bool = False
     recorded: Recorded | None = None
+    seed: str = ""
 
     def run(self) -> tuple[EnergyResult, View | None]:
         by_time, protocol = self._told.by_time, self.spec.protocol
@@ -243,12 +249,16 @@ class _Solver:
         accuracy = accuracy_of(binding, self.trace, self.job.channels, shares)
         weighted = weighted_shares(binding, self.trace, self.job.channels, shares, accuracy) if accuracy else ranges
         parts = budget_parts(
-            solution, self.channel, lag, weighted, accuracy, u_rate=self.to_board.u_rate, clipped=clipped
-        )
+            solution, self.channel, lag, weighted, accuracy, u_rate=self.to_board.u_rate, clipped=clipped,
+            durations=durations_of(self.timeline, [s.window for s in solution.starts]),
+            calibrated=is_calibrated(binding, self.job.channels),
+        )  # fmt: skip
         is_gross = self.spec.protocol.measurand == "gross"
         parts = gross_parts(parts) if is_gross else parts
-        dof = [p.dof for p in parts]
-        dynamic, gross = combine([p.u_j for p in parts], dof), combine([p.gross_u_j for p in parts], dof)
+        e, g = solution.dynamic_j, solution.gross_j
+        gross, gross_interval = first_order(parts, gross=True), interval_95(g, parts, gross=True, seed=self.seed)
+        interval = interval_95(e, parts, gross=False, seed=self.seed)
+        dynamic = replace(first_order(parts, gross=False), half_j=e - interval[0])
         flags = self.job.flags + self._told.flags + flags_of(
             self.channel, solution, lag, ranges, self.documents,
             accuracy_known=accuracy is not None, clipped=clipped, counts=self.trace.counts,
@@ -260,7 +270,6 @@ class _Solver:
         standby_u_w = _u_standby(parts, solution)
         if idle and solution.standby.brackets and idle_unlikely(idle, solution.standby_w, standby_u_w, accuracy):
             flags = (*flags, "idle_unlikely")
-        e, g = solution.dynamic_j, solution.gross_j
         power_w = e / (solution.busy_s / solution.n)
         result = EnergyResult(
             status=Status.VALID,
@@ -268,10 +277,10 @@ class _Solver:
             measurand=measurand_of(self.spec, self.job.binding, self._told, accuracy_known=accuracy is not None),
             energy_per_inference_j=e,
             u_j=dynamic.u_j,
-            interval_95_j=(e - dynamic.half_j, e + dynamic.half_j),
+            interval_95_j=interval,
             gross_energy_per_inference_j=g,
             gross_u_j=gross.u_j,
-            gross_interval_95_j=(g - gross.half_j, g + gross.half_j),
+            gross_interval_95_j=gross_interval,
             gap_energy_per_inference_j=solution.gap_j,
             standby_w=solution.standby_w,
             standby_u_w=standby_u_w,
@@ -287,6 +296,12 @@ class _Solver:
             channel=self.job.label,
             details={
                 **_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
+                "improve": improvements(
+                    parts,
+                    gross_interval if is_gross else interval,
+                    gross=is_gross,
+                    start_cost=start_cost(self.timeline),
+                ),
                 **({"idle_range": {**vars(idle), "rails": list(idle.rails)}} if idle else {}),
                 **conduct.details,
             },

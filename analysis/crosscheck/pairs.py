@@ -21,7 +21,9 @@ from harness.core.result import BudgetPart, EnergyResult, Status
 from harness.core.spec import RunSpec
 
 CONFIDENCE = 0.99  # of each comparison; beyond it, two meters disagree
-SHARED = ("process start", "repeatability", "meter noise", "standby", "standby drift", "gap power")
+SHARED = (
+    "process start", "repeatability", "durations", "meter noise", "standby", "standby drift", "gap power", "gap fall",
+)  # fmt: skip
 """Parts that both meters share with the load, or that the scatter of differences holds already."""
 
 

@@ -8,69 +8,46 @@ Parts are chosen so that nothing is counted twice: what scatters within a proces
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis.energy.durations import Durations
 from analysis.energy.sampling import phase_u_w
 from analysis.energy.scatter import block_mean_u
-from analysis.energy.solve import Solution
+from analysis.energy.solve import Solution, StartEnergy
 from analysis.energy.standby import Bracket
 from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.readings.ranges import RangeShares
 from analysis.timing.lag import Lag
+from analysis.uncertainty.first_order import INF as INF
+from analysis.uncertainty.first_order import Combined as Combined
+from analysis.uncertainty.first_order import combine as combine
+from analysis.uncertainty.first_order import student_975 as student_975
 from harness.core.clock import FloatArray
-from harness.core.result import BudgetPart
+from harness.core.result import BudgetPart, Shape
 from harness.core.trace import Accuracy
 
-INF = float("inf")
 ROOT3 = float(np.sqrt(3))
 SINGLE_DRIFT = 0.05  # of standby: by how much it may have drifted between a single bracket and the inferences
 
 
-@dataclass(frozen=True)
-class Combined:
-    """Standard uncertainty (J), effective degrees of freedom and half width (J) of the 95 % interval."""
-
-    u_j: float
-    dof: float
-    half_j: float
-
-
-def combine(u_j: Sequence[float], dof: Sequence[float]) -> Combined:
-    """Root of the sum of squares; nu = u^4 / sum(u_i^4 / nu_i); half width with Student's quantile."""
-    u = float(np.sqrt(sum(x * x for x in u_j)))
-    share = sum(x**4 / d for x, d in zip(u_j, dof, strict=True) if x > 0 and d != INF)
-    nu = u**4 / share if share > 0 else INF
-    return Combined(u, nu, student_975(nu) * u)
-
-
-def student_975(dof: float) -> float:
-    """97.5 % quantile of Student's t with `dof` degrees of freedom (at least 1; inf: the normal one)."""
-    from scipy.special import ndtri, stdtrit
-
-    if dof == INF or dof > 1e7:
-        return float(ndtri(0.975))
-    return float(stdtrit(max(dof, 1.0), 0.975))
-
-
 def budget_parts(
     solution: Solution, channel: ChannelCurve, lag: Lag, ranges: RangeShares, accuracy: Accuracy | None,
-    *, u_rate: float, clipped: float = 0.0,
+    *, u_rate: float, clipped: float = 0.0, durations: Durations | None = None, calibrated: bool = False,
 ) -> tuple[BudgetPart, ...]:  # fmt: skip
-    """All parts for dynamic and gross energy per inference."""
-    parts = [*_scatter_parts(solution, channel, accuracy), *_standby_parts(solution)]
+    """All parts for dynamic and gross energy per inference. `calibrated`: the meter's gain and zero are known from a
+    calibration, with a normal uncertainty, and not from limits."""
+    parts = [*_scatter_parts(solution, channel, accuracy, durations), *_standby_parts(solution)]
     if accuracy is not None:
-        parts += _instrument_parts(solution, ranges, accuracy)
-    gap_u = solution.gap.u_energy_j(np.concatenate([s.window.gaps_ns for s in solution.starts])) / solution.n
-    gap_type = "A" if solution.gap.seen else "B"
-    parts.append(BudgetPart("gap power", gap_type, gap_u, gap_u, solution.gap.dof))
+        parts += _instrument_parts(solution, ranges, accuracy, Shape.STUDENT if calibrated else Shape.LIMITS)
+    parts += _gap_parts(solution)
     parts.append(_clock_part(solution, lag, u_rate=u_rate))
     sampled = float(np.hypot(sampling_u_j(solution, channel, lag), phase_u_j(solution)))
     parts.append(BudgetPart("sampling", "B", sampled, sampled, INF))
     if clipped > 0:  # what was cut off is unknown: up to as much as the active power for that share of the time
         cut = clipped * abs(solution.active_w) * solution.seconds / solution.n / ROOT3
-        parts.append(BudgetPart("clipping", "B", cut, cut, INF))
+        parts.append(BudgetPart("clipping", "B", cut, cut, INF, shape=Shape.ABOVE))
     return tuple(parts)
 
 
@@ -82,6 +59,10 @@ class _Scatter:
     within_j: float
     start_dof: float
     within_dof: float
+
+    def beside(self, start_j: float) -> _Scatter:
+        """With another scatter (J) between starts, of as many degrees of freedom, beside this one."""
+        return replace(self, start_j=float(np.hypot(self.start_j, start_j)))
 
 
 def _scatter(weight: FloatArray, blocks: Sequence[FloatArray], energy_j: FloatArray, mean_j: float) -> _Scatter:
@@ -99,19 +80,41 @@ def _scatter(weight: FloatArray, blocks: Sequence[FloatArray], energy_j: FloatAr
     return _Scatter(start, rep, _shared(start, whole, k - 1.0), _shared(rep, whole, k - 1.0))
 
 
-def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy | None) -> list[BudgetPart]:
+def _apart(
+    blocks: Sequence[FloatArray], energy_j: FloatArray, starts: Sequence[StartEnergy], power_w: float, mean_s: float
+) -> tuple[list[FloatArray], FloatArray]:
+    """Energies (J) of blocks and starts without what their inferences took longer or shorter than `mean_s`."""
+    apart, whole = [], []
+    for block, e, start in zip(blocks, energy_j, starts, strict=True):
+        longer = start.block_s - mean_s
+        apart.append(block - power_w * longer)
+        weight = start.window.count if len(start.window.count) == len(longer) else np.ones(len(longer))
+        whole.append(e - power_w * float(np.sum(weight * longer) / np.sum(weight)))
+    return apart, np.array(whole)
+
+
+def _scatter_parts(
+    solution: Solution, channel: ChannelCurve, accuracy: Accuracy | None, durations: Durations | None
+) -> list[BudgetPart]:
     """Between and within process starts. The between-start scatter contains the scatter within; the part of
     it that the blocks explain is named "repeatability", the rest "process start". Gross energy has its own scatter:
-    what a longer inference draws in standby is part of it."""
+    what a longer inference draws in standby is part of it. Where durations are known one by one, their scatter is a
+    part of its own ("durations"), and only that of power is left to blocks and starts."""
     weight = np.array([s.window.n for s in solution.starts], np.float64) / solution.n
-    dynamic = _scatter(
-        weight, [s.block_j for s in solution.starts], np.array([s.dynamic_j for s in solution.starts]),
-        solution.dynamic_j,
-    )  # fmt: skip
-    gross = _scatter(
-        weight, [s.gross_block_j for s in solution.starts], np.array([s.gross_j for s in solution.starts]),
-        solution.gross_j,
-    )  # fmt: skip
+    mean_s = solution.busy_s / solution.n
+    kinds = (
+        ([s.block_j for s in solution.starts], [s.dynamic_j for s in solution.starts], solution.dynamic_j),
+        ([s.gross_block_j for s in solution.starts], [s.gross_j for s in solution.starts], solution.gross_j),
+    )
+    power_w = [mean_j / mean_s for _, _, mean_j in kinds]
+    found = []
+    for (blocks, energy_j, mean_j), watt in zip(kinds, power_w, strict=True):
+        kept, whole = list(blocks), np.array(energy_j)
+        if durations is not None:
+            kept, whole = _apart(kept, whole, solution.starts, watt, mean_s)
+        scatter = _scatter(weight, kept, whole, mean_j)
+        found.append(scatter if durations is None else scatter.beside(watt * durations.start_u_s))
+    dynamic, gross = found
     parts = []
     if len(solution.starts) > 1:
         parts.append(BudgetPart("process start", "A", dynamic.start_j, gross.start_j, dynamic.start_dof))
@@ -125,7 +128,19 @@ def _scatter_parts(solution: Solution, channel: ChannelCurve, accuracy: Accuracy
     parts.append(BudgetPart("repeatability", "A", rest, gross_rest, dof))
     if noise > 0:
         parts.append(BudgetPart("meter noise", "B", noise, noise, INF))
+    if durations is not None and durations.u_s > 0:
+        u_j = [abs(watt) * durations.u_s for watt in power_w]
+        parts.append(BudgetPart("durations", "A", u_j[0], u_j[1], durations.dof, skew=durations.skew))
     return parts
+
+
+def _gap_parts(solution: Solution) -> list[BudgetPart]:
+    """Level of the gap's power, and whose the fall after an inference is: the load's or the supply's."""
+    gap, n = solution.gap, solution.n
+    level, fall = (u / n for u in gap.u_parts_j(np.concatenate([s.window.gaps_ns for s in solution.starts])))
+    shape = Shape.STUDENT if gap.seen else Shape.RECTANGULAR
+    parts = [BudgetPart("gap power", "A" if gap.seen else "B", level, level, gap.dof, shape=shape)]
+    return [*parts, BudgetPart("gap fall", "B", fall, fall, INF, shape=Shape.ARCSINE)] if fall > 0 else parts
 
 
 def _shared(u_j: float, whole_j: float, dof: float) -> float:
@@ -151,14 +166,16 @@ def _standby_parts(solution: Solution) -> list[BudgetPart]:
         drift = single_bracket_u_w(first, middle)
     parts = [
         BudgetPart("standby", "A", both.u_j * mean_s, 0.0, both.dof),
-        BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF),
+        BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF, shape=Shape.RECTANGULAR),
     ]
     step_w = abs(a) * first.step_u_w + abs(b) * last.step_u_w  # the same step, as a rule
-    return [*parts, BudgetPart("standby step", "B", step_w * mean_s, 0.0, INF)] if step_w > 0 else parts
+    if step_w > 0:
+        parts.append(BudgetPart("standby step", "B", step_w * mean_s, 0.0, INF, shape=Shape.RECTANGULAR))
+    return parts
 
 
-def _instrument_parts(solution: Solution, ranges: RangeShares, accuracy: Accuracy) -> list[BudgetPart]:
-    """Gain and zero within their limits (rectangular). Within one range gain errors are one factor and the
+def _instrument_parts(solution: Solution, ranges: RangeShares, accuracy: Accuracy, shape: Shape) -> list[BudgetPart]:
+    """Gain and zero within their limits. Within one range gain errors are one factor and the
     zero cancels in dynamic energy; ranges of one meter have gains and zeros of their own."""
     gain, offset_w = accuracy.gain_rel / ROOT3, accuracy.offset_w / ROOT3
     per_n = solution.busy_s / solution.n
@@ -166,8 +183,8 @@ def _instrument_parts(solution: Solution, ranges: RangeShares, accuracy: Accurac
     gain_j = gain * max(abs(solution.dynamic_j), own_gain)
     zero_j = offset_w * ranges.net_time_rss() * per_n
     return [
-        BudgetPart("meter gain", "B", gain_j, gain * abs(solution.gross_j), INF, common=True),
-        BudgetPart("meter offset", "B", zero_j, offset_w * per_n, INF, common=True),
+        BudgetPart("meter gain", "B", gain_j, gain * abs(solution.gross_j), INF, common=True, shape=shape),
+        BudgetPart("meter offset", "B", zero_j, offset_w * per_n, INF, common=True, shape=shape),
     ]
 
 

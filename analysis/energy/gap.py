@@ -52,13 +52,17 @@ class GapPower:
         return self.level_w * g + (self.active_w - self.level_w) * float(self._tails_s(gaps_ns).mean())
 
     def u_energy_j(self, gaps_ns: FloatArray) -> float:
-        """Standard uncertainty of `energy_j`: of the level, and of how much of the fall is the load's own, and
-        of work that may have gone on after the end stamp (rectangular)."""
+        """Standard uncertainty of `energy_j`: both of `u_parts_j` together."""
+        return float(np.hypot(*self.u_parts_j(gaps_ns)))
+
+    def u_parts_j(self, gaps_ns: FloatArray) -> tuple[float, float]:
+        """Standard uncertainty of `energy_j` from the level; and from how much of the fall is the load's own, with
+        work that may have gone on after the end stamp (rectangular)."""
         tails = self._tails_s(gaps_ns)
         g = float(np.sum(gaps_ns)) * 1e-9
         level = self.u_level_w * (g - float(tails.mean()))
         late = float(np.sum(np.minimum(gaps_ns, self.late_ns))) * 1e-9 / np.sqrt(3)
-        return float(np.hypot(level, (self.active_w - self.level_w) * np.hypot(float(tails.std()), late)))
+        return abs(level), abs(self.active_w - self.level_w) * float(np.hypot(float(tails.std()), late))
 
     def _tails_s(self, gaps_ns: FloatArray) -> FloatArray:
         """Time (s) at active power that the fall adds to all gaps, sum of k (1 - exp(-g/k)), for load time

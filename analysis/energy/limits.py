@@ -100,6 +100,12 @@ def weighted_shares(
     return WeightedShares(own_power_w=power_w, own_time_rel=time)
 
 
+def is_calibrated(binding: MeterBinding, channels: Sequence[str]) -> bool:
+    """Is what is known of gain and zero of all `channels` a calibration of the very unit, and not a sheet's limit?"""
+    known = binding.calibration
+    return known is not None and binding.accuracy_rel is None and all(known.channel(c) is not None for c in channels)
+
+
 def _ratio(limit: float | None, whole: float) -> float:
     return 1.0 if limit is None or whole <= 0 else limit / whole
 

@@ -29,11 +29,13 @@ from harness.core.timeline import Timeline
 
 @dataclass(frozen=True)
 class StartEnergy:
-    """One process start: dynamic and gross energy (J) per inference of each block and of the whole start."""
+    """One process start: dynamic and gross energy (J) per inference of each block and of the whole start; `block_s`:
+    mean duration of an inference in each block."""
 
     window: StartWindow
     block_j: FloatArray
     gross_block_j: FloatArray
+    block_s: FloatArray
     dynamic_j: float
     gross_j: float
     coverage: float
@@ -138,6 +140,7 @@ def _start(
         window,
         np.asarray(dynamic[known], np.float64),
         np.asarray(gross[known], np.float64),
+        np.asarray(((seconds - gap_s) / window.count)[known], np.float64),
         float(np.sum(dynamic[known] * weight) / weight.sum()),
         float(np.sum(gross[known] * weight) / weight.sum()),
         channel.curve.coverage(window.begin_ns + lag_ns, window.end_ns + lag_ns),

@@ -261,9 +261,17 @@ BUDGET: dict[str, Words] = {
         "limit of the meter's zero error, shared by all runs of the bench",
         "calibrate the meter's zero; fix its range",
     ),
+    "durations": Words(
+        "how well the mean duration of an inference is known from their stamps",
+        "measure longer (measure_s, or starts), or keep the board from doing other work",
+    ),
     "gap power": Words(
-        "what is drawn between two inferences, and how fast power falls after one",
+        "what is drawn between two inferences",
         "longer probe_pause_s and more probe_pauses; back-to-back gaps matter least",
+    ),
+    "gap fall": Words(
+        "whether power that falls after an inference is the load's or comes out of the supply's capacitors",
+        "measure back-to-back (gap), or inferences that are long against the fall",
     ),
     "clock": Words(
         "how well the meter's time is tied to the board's", "longer measure_s; sharper markers; the marker pin"

@@ -48,7 +48,8 @@ class BudgetPart:
 
     `u_j`: standard uncertainty in J of dynamic energy; `gross_u_j`: of gross energy; `type`: "A" from
     scatter, "B" from other knowledge; `dof`: degrees of freedom (inf for type B); `common`: the part is
-    shared by all results of the same bench (it cancels in their ratios); `shape`: its distribution.
+    shared by all results of the same bench (it cancels in their ratios); `shape`: its distribution,
+    and `skew` its skewness (of scatter with rare events).
     """
 
     name: str
@@ -58,6 +59,7 @@ class BudgetPart:
     dof: float
     common: bool = False
     shape: Shape = Shape.STUDENT
+    skew: float = 0.0
 
 
 @dataclass(frozen=True)

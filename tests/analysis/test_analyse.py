@@ -89,7 +89,7 @@ def test_parts_have_names_and_gain_is_common(SmallWorld: Any, tmp_path: Path) ->
     parts = {p.name: p for p in result.budget}
     assert set(parts) == {
         "process start", "repeatability", "meter noise", "standby", "standby drift", "meter gain", "meter offset",
-        "gap power", "clock", "sampling",
+        "durations", "gap power", "gap fall", "clock", "sampling",
     }  # fmt: skip
     energy = result.energy_per_inference_j
     assert energy is not None
