@@ -32,12 +32,20 @@ class Intake:
 
     def take(self, block: Block | None) -> View:
         """Bins of the block's power: host time ns (K,), W (K,); empty for None."""
+        self.keep(block)
+        return self.view(block)
+
+    def keep(self, block: Block | None) -> None:
+        """`take` without the view."""
         if block is None:
-            return NOTHING_NEW
+            return
         for name, count in block.counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
         self._writer.append(block)
-        return self._live.feed(block)
+
+    def view(self, block: Block | None) -> View:
+        """What `take` gives for a block that is kept already. Blocks come in their order, and all of them."""
+        return NOTHING_NEW if block is None else self._live.feed(block)
 
     def close(self) -> None:
         self._writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 
 import numpy as np
@@ -12,6 +13,7 @@ from harness.core.waiting import NS_PER_S
 
 BIN_NS = 20_000_000
 KEPT_BINS = 6000  # two minutes
+DISORDER_NS = 10 * NS_PER_S  # by less than this an anchor that came late moves times back
 
 
 class LivePower:
@@ -76,5 +78,6 @@ class RecentBins:
 
     def recent(self, seconds: float, now_ns: int) -> tuple[Int64Array, FloatArray]:
         first_ns = now_ns - int(seconds * NS_PER_S)
-        rows = [row for row in self._bins if row[0] > first_ns]
+        newest = itertools.takewhile(lambda row: row[0] > first_ns - DISORDER_NS, reversed(self._bins))
+        rows = [row for row in newest if row[0] > first_ns][::-1]
         return np.array([t for t, _ in rows], np.int64), np.array([p for _, p in rows], np.float64)

@@ -32,6 +32,7 @@ Opener = Callable[[], Meter]
 AnyOpener = Opener | OnBoardOpener
 STEP_NS = 250_000_000
 VIRTUAL_STEP_NS = 100_000_000  # a meter with a large buffer is read less often, when half of it is full
+UNSEEN_BLOCKS = 100  # in virtual time: as many wait until somebody asks for the newest power
 OPEN_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 UNSPOKEN_S = 900.0
@@ -71,6 +72,7 @@ class InlineRecorder:
             self._meter.close()
             raise
         self._kept = RecentBins()
+        self._unseen: list[Block] = []  # nobody asked for their power yet
         self._error: BenchError | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -86,9 +88,21 @@ class InlineRecorder:
     def _step(self, now_ns: int) -> None:
         if self._error is None:
             try:
-                self._kept.add(*self._intake.take(self._meter.step(now_ns)))
+                self._keep(self._meter.step(now_ns))
             except BenchError as error:  # raised later, in the runner's own stack
                 self._error = error
+
+    def _keep(self, block: Block | None) -> None:
+        self._intake.keep(block)
+        if block is not None:
+            self._unseen.append(block)
+        if len(self._unseen) > UNSEEN_BLOCKS:
+            self._look()
+
+    def _look(self) -> None:
+        for block in self._unseen:
+            self._kept.add(*self._intake.view(block))
+        self._unseen.clear()
 
     def poll(self) -> None:
         if self._error is not None:
@@ -97,11 +111,12 @@ class InlineRecorder:
     def recent(self, seconds: float) -> tuple[Int64Array, FloatArray]:
         if not isinstance(self._meter, PolledMeter):  # whose beat is its own
             self._step(self._clock.now_ns())
+        self._look()
         return self._kept.recent(seconds, self._clock.now_ns())
 
     def stop(self) -> dict[str, int]:
         self._unsubscribe()
-        self._kept.add(*self._intake.take(self._meter.stop()))
+        self._keep(self._meter.stop())
         self.poll()
         return dict(self._intake.counts)
 

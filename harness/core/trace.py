@@ -163,10 +163,13 @@ class Trace:
         raw = self.columns[column]
         spec = next(c for c in self.info.columns if c.name == column)
         codes = self.columns[spec.range_column] if spec.range_column else None
+        mine = [p for p in self.calibration if p.column == column]
+        if codes is None and len(mine) == 1 and mine[0].first_row == 0:  # as most meters have it
+            return np.asarray((raw - mine[0].offset_raw) * mine[0].scale, np.float64)
         scale = np.full(len(raw), np.nan)
         offset = np.zeros(len(raw))
-        for code in sorted({p.code for p in self.calibration if p.column == column}):
-            pieces = [p for p in self.calibration if p.column == column and p.code == code]
+        for code in sorted({p.code for p in mine}):
+            pieces = [p for p in mine if p.code == code]
             pieces.sort(key=lambda p: p.first_row)
             first = np.array([p.first_row for p in pieces])
             piece_of_row = np.searchsorted(first, np.arange(len(raw)), side="right") - 1

@@ -50,14 +50,15 @@ class Book:
 
     def settle(self, t: FloatArray, load: LoadEnergy, dt: float, *extras_w: FloatArray) -> None:
         """The cells between boundaries `t` were played; `extras_w`: what adds to the load's power, by column."""
-        sums = np.zeros((len(t), len(extras_w)))
-        np.cumsum(np.stack(extras_w, 1) * dt, axis=0, out=sums[1:])
-        sums += self._sums
-        self._sums = sums[-1]
+        sums = np.zeros((len(extras_w), len(t)))
+        for column, extra_w in zip(sums, extras_w, strict=True):
+            np.cumsum(extra_w * dt, out=column[1:])
+        sums += self._sums[:, None]
+        self._sums = sums[:, -1].copy()
 
         def known(at_s: FloatArray) -> FloatArray:
             raw, kept = load(at_s)
-            columns = [kept + np.interp(at_s, t, column) for column in sums.T]
+            columns = [kept + np.interp(at_s, t, column) for column in sums]
             return np.stack([*columns, raw, kept], 1)
 
         self._layers.settle(float(t[-1]), known)
