@@ -29,7 +29,7 @@ from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
 from analysis.timing.lag import Lag, find_lag
 from analysis.timing.windows import StartWindow, start_windows
 from analysis.uncertainty.advice import improvements
-from analysis.uncertainty.monte_carlo import first_order, interval_95
+from analysis.uncertainty.monte_carlo import stated
 from analysis.uncertainty.repeat import start_cost
 from analysis.verdict.conduct import TELEMETRY, conduct_of
 from analysis.verdict.idle import catalogued, idle_unlikely
@@ -256,9 +256,8 @@ class _Solver:
         is_gross = self.spec.protocol.measurand == "gross"
         parts = gross_parts(parts) if is_gross else parts
         e, g = solution.dynamic_j, solution.gross_j
-        gross, gross_interval = first_order(parts, gross=True), interval_95(g, parts, gross=True, seed=self.seed)
-        interval = interval_95(e, parts, gross=False, seed=self.seed)
-        dynamic = replace(first_order(parts, gross=False), half_j=e - interval[0])
+        said, said_gross = (stated(x, parts, gross=k, seed=self.seed) for x, k in ((e, False), (g, True)))
+        dynamic, gross = replace(said.whole, half_j=e - said.interval[0]), said_gross.whole
         flags = self.job.flags + self._told.flags + flags_of(
             self.channel, solution, lag, ranges, self.documents,
             accuracy_known=accuracy is not None, clipped=clipped, counts=self.trace.counts,
@@ -277,10 +276,10 @@ class _Solver:
             measurand=measurand_of(self.spec, self.job.binding, self._told, accuracy_known=accuracy is not None),
             energy_per_inference_j=e,
             u_j=dynamic.u_j,
-            interval_95_j=interval,
+            interval_95_j=said.interval,
             gross_energy_per_inference_j=g,
             gross_u_j=gross.u_j,
-            gross_interval_95_j=gross_interval,
+            gross_interval_95_j=said_gross.interval,
             gap_energy_per_inference_j=solution.gap_j,
             standby_w=solution.standby_w,
             standby_u_w=standby_u_w,
@@ -296,9 +295,11 @@ class _Solver:
             channel=self.job.label,
             details={
                 **_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
+                "intervals_j": said.levels_json(),
+                "gross_intervals_j": said_gross.levels_json(),
                 "improve": improvements(
                     parts,
-                    gross_interval if is_gross else interval,
+                    (said_gross if is_gross else said).interval,
                     gross=is_gross,
                     start_cost=start_cost(self.timeline),
                 ),

@@ -29,8 +29,13 @@ def combine(u_j: Sequence[float], dof: Sequence[float]) -> Combined:
 
 def student_975(dof: float) -> float:
     """97.5 % quantile of Student's t with `dof` degrees of freedom (at least 1; inf: the normal one)."""
+    return student(dof, 0.975)
+
+
+def student(dof: float, below: float) -> float:
+    """Quantile of Student's t with the chance `below` beneath it; `dof` at least 1, inf: the normal one."""
     from scipy.special import ndtri, stdtrit
 
     if dof == INF or dof > 1e7:
-        return float(ndtri(0.975))
-    return float(stdtrit(max(dof, 1.0), 0.975))
+        return float(ndtri(below))
+    return float(stdtrit(max(dof, 1.0), below))

@@ -8,19 +8,21 @@ by one, a part of one or two degrees of freedom would swamp the interval however
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.uncertainty.draws import DRAWS, deviates, skewed, stream
-from analysis.uncertainty.first_order import Combined, combine
+from analysis.uncertainty.first_order import Combined, combine, student
 from harness.core.clock import FloatArray
 from harness.core.result import BudgetPart, Shape
 
 Interval = tuple[float, float]
 GAIN = "meter gain"
 LARGE_GAIN = 0.3  # u of a gain beyond which dividing by it means nothing: then it adds like the other parts
-OUTSIDE = 0.05
+HEADLINE = 95
+LEVELS = (50, 68, 80, 90, HEADLINE, 99)  # per cent; those beside the headline's show how honest the budget is
 SKEWED = 0.02  # skewness from which on a scatter is not drawn as a symmetric one
 
 
@@ -34,16 +36,37 @@ def first_order(parts: Sequence[BudgetPart], *, gross: bool) -> Combined:
     return combine([u_of(p, gross=gross) for p in parts], [p.dof for p in parts])
 
 
-def interval_95(energy_j: float, parts: Sequence[BudgetPart], *, gross: bool, seed: str) -> Interval:
-    """95 % interval (J) about `energy_j`, equal chances outside on both sides (JCGM 101, 7.7).
+def intervals(energy_j: float, parts: Sequence[BudgetPart], *, gross: bool, seed: str) -> Mapping[int, Interval]:
+    """Intervals (J) about `energy_j` by level (LEVELS), equal chances outside on both sides (JCGM 101, 7.7).
 
     `seed`: a text that belongs to the raw data. Where every part is a scatter, first order is exact and is taken.
     """
     known = [p for p in parts if u_of(p, gross=gross) > 0]
     if all(_is_scatter(p) for p in known):
-        half = first_order(known, gross=gross).half_j
-        return energy_j - half, energy_j + half
+        whole = first_order(known, gross=gross)
+        halves = {level: whole.u_j * student(whole.dof, 0.5 + level / 200) for level in LEVELS}
+        return {level: (energy_j - half, energy_j + half) for level, half in halves.items()}
     return quantiles(energies(energy_j, known, gross=gross, seed=seed))
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is said of an energy: first order, and the intervals (J) by level."""
+
+    whole: Combined
+    levels: Mapping[int, Interval]
+
+    @property
+    def interval(self) -> Interval:
+        return self.levels[HEADLINE]
+
+    def levels_json(self) -> dict[str, list[float]]:
+        return {str(level): list(ends) for level, ends in self.levels.items()}
+
+
+def stated(energy_j: float, parts: Sequence[BudgetPart], *, gross: bool, seed: str) -> Stated:
+    """Of dynamic or gross energy (J); `seed` as for `intervals`."""
+    return Stated(first_order(parts, gross=gross), intervals(energy_j, parts, gross=gross, seed=seed))
 
 
 def energies(
@@ -54,7 +77,7 @@ def energies(
     kind = "gross" if gross else "dynamic"
     shared = seed if common_seed is None else common_seed
     own = [p for p in parts if not p.common or common_seed is None]
-    drawn = np.full(DRAWS, energy_j)
+    drawn = np.full(DRAWS, float(energy_j))
     scatter = [p for p in own if _is_scatter(p)]
     if scatter:
         whole = first_order(scatter, gross=gross)
@@ -77,9 +100,9 @@ def _is_scatter(part: BudgetPart) -> bool:
     return part.shape is Shape.STUDENT and abs(part.skew) < SKEWED
 
 
-def quantiles(drawn: FloatArray) -> Interval:
-    """The ends between which 95 % of the draws lie, as many below as above."""
-    low = round(OUTSIDE / 2 * len(drawn))
-    high = len(drawn) - 1 - low
-    ordered = np.partition(drawn, [low, high])
-    return float(ordered[low]), float(ordered[high])
+def quantiles(drawn: FloatArray, levels: Sequence[int] = LEVELS) -> Mapping[int, Interval]:
+    """By level (per cent) the ends between which that share of the draws lies, as many below as above."""
+    low = {level: round((100 - level) / 200 * len(drawn)) for level in levels}
+    last = len(drawn) - 1
+    ordered = np.partition(drawn, sorted({i for k in low.values() for i in (k, last - k)}))
+    return {level: (float(ordered[k]), float(ordered[last - k])) for level, k in low.items()}
