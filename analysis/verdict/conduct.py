@@ -38,6 +38,7 @@ def conduct_of(protocol: ProtocolSpec, timeline: Timeline, solution: Solution, d
             ("no_steady_state", Course.NO_STEADY_STATE in steady.found),
             ("unpinned", bool(pace.unpinned)),
             ("throttled", bool(pace.limited)),
+            ("undervoltage", pace.undervoltage),
         )
         if true
     )

@@ -19,16 +19,19 @@ from harness.core.telemetry import Telemetry, TelemetryKind
 
 WANDERS_REL = 0.01  # standard deviation of a frequency within the measured time above which it was not pinned
 SLOWED_REL = 0.02  # below the highest allowed (or seen) frequency by more than this: slowed down
-LIMITED_NOW = 0b1110  # get_throttled: capped, throttled, soft temperature limit; bit 0 is undervoltage
+LIMITED, UNDERVOLTAGE = 0b1110, 0b1  # get_throttled now: capped, throttled, soft temperature limit; supply too low
+SINCE_BOOT = 16  # the same, so many bits higher: since the board was started, or (some kernels) since it was last read
 
 
 @dataclass(frozen=True)
 class Pace:
-    """`unpinned`: frequencies that wandered; `slowed`: what surely held the board back; `limited`: what may have."""
+    """`unpinned`: frequencies that wandered; `slowed`: what surely held the board back; `limited`: what may have;
+    `undervoltage`: the supply was below its limit at some time of the run."""
 
     unpinned: tuple[str, ...] = ()
     slowed: tuple[str, ...] = ()
     limited: tuple[str, ...] = ()
+    undervoltage: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,12 +48,14 @@ def pace_of(told: Telemetry | None, windows: Sequence[StartWindow], clock: str) 
     wander = {name: _relative_sd(hertz[measured, k]) for k, name in enumerate(names)}
     below = _below(told, measured)
     signs = _signs(told, measured)
+    _, firmware = told.of(TelemetryKind.FIRMWARE_LIMITS)
     slower = not below or max(below.values()) > SLOWED_REL  # where no frequency is told, the sign alone counts
     slow = [f"{name} at {1 - share:.0%} of its frequency" for name, share in below.items() if share > SLOWED_REL]
     return Pace(
         unpinned=tuple(name for name, sd in wander.items() if sd > WANDERS_REL),
         slowed=(*signs, *slow) if signs and slower else (),
         limited=() if slower else tuple(signs),
+        undervoltage=any(np.any(_happened(firmware[:, k], UNDERVOLTAGE)) for k in range(firmware.shape[1])),
         details={
             "readings": int(measured.sum()),
             "frequency_sd_rel": wander,
@@ -93,6 +98,14 @@ def _below(told: Telemetry, measured: np.ndarray[tuple[int], np.dtype[np.bool_]]
     return found
 
 
+def _happened(bits: FloatArray, mask: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Readings (N,) at which a limit of `mask` is in force, or was since the reading before."""
+    known = np.where(np.isfinite(bits), bits, 0.0).astype(np.int64)
+    since = known >> SINCE_BOOT & mask
+    new = np.append(np.int64(0), since[1:] & ~since[:-1])
+    return np.asarray((known & mask | new) != 0, bool)
+
+
 def _signs(told: Telemetry, measured: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[str]:
     """What the hardware or the kernel says of holding the board back up to the last measured reading."""
     last = int(np.flatnonzero(measured)[-1]) + 1  # the reading after it may be the first to know
@@ -104,8 +117,8 @@ def _signs(told: Telemetry, measured: np.ndarray[tuple[int], np.dtype[np.bool_]]
             signs.append(f"throttle_count {channel.name} rose by {until[-1] - until[0]:.0f}")
         elif channel.kind is TelemetryKind.COOLING_STATE and HELD_DOWN.search(channel.name) and np.any(within > 0):
             signs.append(f"cooling_state {channel.name} at {within.max():.0f}")
-        elif channel.kind is TelemetryKind.FIRMWARE_LIMITS and np.any(within.astype(np.int64) & LIMITED_NOW):
-            signs.append(f"firmware_limits {int(within.astype(np.int64).max()):#x}")
+        elif channel.kind is TelemetryKind.FIRMWARE_LIMITS and np.any(_happened(own, LIMITED)[measured]):
+            signs.append(f"firmware_limits {int(within.max()):#x}")
         elif channel.kind is TelemetryKind.FREQUENCY_LIMIT_HZ and len(within):
             highest = float(np.nanmax(own))
             if within.min() < (1 - SLOWED_REL) * highest:

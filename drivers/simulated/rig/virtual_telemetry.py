@@ -1,4 +1,4 @@
-"""Telemetry of a virtual board: read at fixed times of virtual time, stamped by the board's own clock. It costs nothing."""
+"""Telemetry of a virtual board: read at fixed virtual times, stamped by the board's own clock. It costs nothing."""
 
 from __future__ import annotations
 
