@@ -18,9 +18,10 @@ from harness.boards.board import TransportBoard
 from harness.boards.remote_agent import AgentHost
 from harness.boards.state.board_state import BoardState
 from harness.boards.state.files import LocalFiles
+from harness.boards.telemetry import start_telemetry
 from harness.core.errors import DeviceError, TransientError
-from harness.core.ports import BoardFiles, Completed, LineStream
-from harness.core.spec import RunSpec
+from harness.core.ports import BoardFiles, Completed, LineStream, TelemetrySource
+from harness.core.spec import BoardSpec, RunSpec
 from harness.io.digest import sha256_of
 from harness.models.prepared import PreparedModel
 
@@ -174,8 +175,21 @@ class LocalBoard(TransportBoard):
         )
         state = BoardState(LocalFiles(root), journal_path=str(folder.absolute() / "restore.json"), board=name)
         super().__init__(name, transport, open_agents=lambda: agents, open_state=lambda: state)
+        self._root = root
 
     @property
     def files(self) -> BoardFiles:
         """Small files of this machine, as its samplers see them."""
         return LocalFiles()
+
+    def start_telemetry(self, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource | None:
+        """What the machine tells of itself, read by a sampler; None if no file of it tells anything."""
+        return self.telemetry_below(self._root, board, period_s, lease_s=lease_s)
+
+    def telemetry_below(self, root: Path, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource | None:
+        """The same of another tree of files on this machine (a simulated board's)."""
+        prefix = str(root.absolute()).rstrip("/")
+        files = LocalFiles(root)
+        return start_telemetry(
+            files, lambda plan: self.start_sampler(plan, lease_s=lease_s), board, period_s, clock=self.clock, prefix=prefix
+        )

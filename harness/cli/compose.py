@@ -20,7 +20,7 @@ from harness.boards.local import LocalBoard
 from harness.config.lookup import config_dirs, find_config
 from harness.config.resolve import resolve_campaign
 from harness.core.errors import DeviceError, SpecError
-from harness.core.ports import AgentSession, Board, MeterRequest, SamplingBoard
+from harness.core.ports import AgentSession, Board, MeterRequest, SamplingBoard, TelemetrySource
 from harness.core.spec import BoardSpec, MeterBinding, RunSpec
 from harness.core.waiting import RealClock
 
@@ -125,6 +125,7 @@ class PinnedBoard:
         self._board, self._pin, self._cpus = board, str(bench.marker_pin), bench.board_cpus
         self.check, self.state, self.configure = board.check, board.state, board.configure
         self.restore, self.end_orphans, self.close = board.restore, board.end_orphans, board.close
+        self._tree = bench.board_tree
         if isinstance(board, SamplingBoard):
             self.files, self.start_sampler = board.files, board.start_sampler
 
@@ -135,6 +136,12 @@ class PinnedBoard:
     @property
     def clock(self) -> str:
         return self._board.clock
+
+    def start_telemetry(self, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource | None:
+        """The simulated board's own, where its files are on the board's machine."""
+        if not isinstance(self._board, LocalBoard):
+            return None
+        return self._board.telemetry_below(self._tree, board, period_s, lease_s=lease_s)
 
     def start_agent(self, spec: RunSpec, start: int) -> AgentSession:
         board = dataclasses.replace(spec.board, marker_pin=self._pin, cpus=spec.board.cpus or self._cpus)

@@ -3,8 +3,8 @@
     python -m drivers.simulated.rig.bench_process --dir DIR --world FILE --seed N --meters JSON
 
 It outlives a killed harness, as a real bench does, and ends by itself when nobody has used it for a while.
-In DIR: usb-<meter>.sock, sysfs-<meter>/, pin, control.sock, bench.json (pid and world), truth/ (for the
-examiner only), bench.log.
+In DIR: usb-<meter>.sock, sysfs-<meter>/, board/ (the files in which the board tells of itself), pin, control.sock,
+bench.json (pid and world), truth/ (for the examiner only), bench.log.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from drivers.simulated.rig.board_tree import BoardTree
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.pin_listener import MERGED, NEW_WRITER, RECORD
 from drivers.simulated.rig.ranges import load_ranges
@@ -34,6 +35,7 @@ from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding, RunSpec, meter_from_json
 
 CONTROL, PIN, ABOUT = "control.sock", "pin", "bench.json"
+BOARD_TREE = "board"
 
 
 def bench_cpu() -> int:
@@ -59,6 +61,7 @@ class Bench:
         self.rig = Rig(world, now_ns=time.monotonic_ns(), truth=self.truth)
         self._announced: str | None = None
         self._edges = self._merged = 0
+        self._tree = BoardTree(folder / BOARD_TREE, self.rig.told_last())
         self._meters = serve_meters(self.rig, meters, folder, self.touch)
         planes = {b.name: m.truth for b, m in zip(meters, self._meters, strict=True)}
         (folder / "truth" / "meters.json").write_text(json.dumps(planes), encoding="utf-8")
@@ -71,6 +74,7 @@ class Bench:
         self._listen_to_control()
         while not self._quit.wait(0.2):
             self.rig.play(time.monotonic_ns())
+            self._tree.update(self.rig.told_last())
             if self._clients:
                 self.touch()
             if time.monotonic() - self._touched_s > self._idle_exit_s:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drivers.simulated.rig.bench_process import ABOUT, CONTROL, PIN, bench_cpu
+from drivers.simulated.rig.bench_process import ABOUT, BOARD_TREE, CONTROL, PIN, bench_cpu
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.served.registry import kind_of
@@ -100,6 +100,11 @@ class SimulatedBench:
         cpus = tuple(sorted(os.sched_getaffinity(0) - {bench_cpu()}))
         k, n = self._share
         return cpus if len(cpus) < n else cpus[k * len(cpus) // n : (k + 1) * len(cpus) // n]
+
+    @property
+    def board_tree(self) -> Path:
+        """Root of the small files in which the simulated board tells how warm it is and how fast it runs."""
+        return self.folder / BOARD_TREE
 
     @property
     def truth_folder(self) -> Path:

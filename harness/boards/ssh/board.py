@@ -17,8 +17,9 @@ from harness.boards.remote_agent import AgentHost
 from harness.boards.ssh.transport import SshTransport
 from harness.boards.state.board_state import BoardState
 from harness.boards.state.files import AgentFiles
+from harness.boards.telemetry import start_telemetry
 from harness.core.errors import SpecError
-from harness.core.ports import BoardFiles
+from harness.core.ports import BoardFiles, TelemetrySource
 from harness.core.spec import BoardSpec, RunSpec
 from harness.models.prepared import PreparedModel
 
@@ -59,6 +60,12 @@ class SshBoard(TransportBoard):
     def files(self) -> BoardFiles:
         """Small files of the board, read there by the agent's program: one round trip a question."""
         return AgentFiles(self.agents.command)
+
+    def start_telemetry(self, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource | None:
+        """What the board tells of itself, read by a sampler; None if no file of it tells anything."""
+        return start_telemetry(
+            self.files, lambda plan: self.start_sampler(plan, lease_s=lease_s), board, period_s, clock=self.clock
+        )
 
     @functools.cached_property
     def _lease(self) -> BoardLease:
