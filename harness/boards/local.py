@@ -186,10 +186,17 @@ class LocalBoard(TransportBoard):
         """What the machine tells of itself, read by a sampler; None if no file of it tells anything."""
         return self.telemetry_below(self._root, board, period_s, lease_s=lease_s)
 
-    def telemetry_below(self, root: Path, board: BoardSpec, period_s: float, *, lease_s: float) -> TelemetrySource | None:
+    def telemetry_below(
+        self, root: Path, board: BoardSpec, period_s: float, *, lease_s: float
+    ) -> TelemetrySource | None:
         """The same of another tree of files on this machine (a simulated board's)."""
         prefix = str(root.absolute()).rstrip("/")
         files = LocalFiles(root)
         return start_telemetry(
-            files, lambda plan: self.start_sampler(plan, lease_s=lease_s), board, period_s, clock=self.clock, prefix=prefix
+            files,
+            lambda plan: self.start_sampler(plan, lease_s=lease_s),
+            board,
+            period_s,
+            clock=self.clock,
+            prefix=prefix,
         )

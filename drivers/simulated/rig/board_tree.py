@@ -1,4 +1,4 @@
-"""The small files in which a Linux board tells of itself, as the rig's board would: a tree that agents' samplers read."""
+"""The small files in which a Linux board tells of itself, for the rig's board: a tree that samplers of agents read."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import numpy as np
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray
 
-
 BoolArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
 LOG_S = 0.25
 
