@@ -150,23 +150,28 @@ def _shared(u_j: float, whole_j: float, dof: float) -> float:
 
 
 def _standby_parts(solution: Solution) -> list[BudgetPart]:
-    """Scatter within the brackets; and the difference between them, of which the straight line may be wrong
-    by up to half (the standby at the time of the inferences is anywhere between the brackets). A single bracket
-    shows no difference: see `single_bracket_u_w`."""
+    """Scatter within the brackets, and what moved between them (`standby_course`). Where the course is not known it is a
+    straight line, which may be wrong by up to half of the difference (rectangular). A single bracket shows no
+    difference: see `single_bracket_u_w`."""
     mean_s = solution.busy_s / solution.n
-    if not solution.standby.brackets:
+    standby = solution.standby
+    if not standby.brackets:
         return []
-    first, last = solution.standby.brackets[0], solution.standby.brackets[-1]
+    first, last = standby.brackets[0], standby.brackets[-1]
     middle = float(np.mean([0.5 * (s.window.begin_ns + s.window.end_ns) for s in solution.starts]))
-    a, b = solution.standby.weights(middle)
+    a, b = standby.weights(middle)
     u_first, u_last = abs(a) * first.u_w, abs(b) * last.u_w
     both = combine([u_first, u_last], [max(first.dof, 1.0), max(last.dof, 1.0)])
-    drift = abs(solution.standby.step_w) / np.sqrt(12)
-    if len(solution.standby.brackets) == 1:
+    u_w, dof, shape = both.u_j, both.dof, Shape.RECTANGULAR
+    drift = abs(standby.step_w) / np.sqrt(12)
+    if standby.course is not None:
+        u_w, dof = standby.u_scatter_w, standby.dof_scatter
+        drift, shape = standby.course.u_w, Shape.STUDENT
+    elif len(standby.brackets) == 1:
         drift = single_bracket_u_w(first, middle)
     parts = [
-        BudgetPart("standby", "A", both.u_j * mean_s, 0.0, both.dof),
-        BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF, shape=Shape.RECTANGULAR),
+        BudgetPart("standby", "A", u_w * mean_s, 0.0, dof),
+        BudgetPart("standby drift", "B", float(drift) * mean_s, 0.0, INF, shape=shape),
     ]
     step_w = abs(a) * first.step_u_w + abs(b) * last.step_u_w  # the same step, as a rule
     if step_w > 0:
