@@ -21,6 +21,7 @@ from analysis.energy.limits import accuracy_of, is_calibrated, weighted_shares
 from analysis.energy.solve import Solution, solve
 from analysis.energy.standby import Standby
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
+from analysis.readings.characterised import characterised
 from analysis.readings.clipping import clipped_share
 from analysis.readings.corrected import corrected, is_old, of_another_unit
 from analysis.readings.curve import ChannelCurve, block_ns, build_curve, sum_curves
@@ -126,8 +127,10 @@ def _of_meter(
         other = Problem(InvalidReason.NOT_CALIBRATED, foreign)
         return [(_invalid(spec, binding, "", other, timeline, simulated=simulated), None)]
     flags = ("calibration_old",) if is_old(binding.calibration, reader.manifest.get("begun_unix_s")) else ()
+    trace, delay_ns, shown = characterised(trace, binding.character)
+    flags = (*flags, *shown)
     try:
-        to_board = board_map(trace, reader, timeline)
+        to_board = board_map(trace, reader, timeline).shifted(-delay_ns)
     except ValueError as error:
         return [
             (
@@ -225,7 +228,7 @@ class _Solver:
         problem = problem_of_clipping(clipped)
         if problem is not None:
             return self._refuse(problem), view
-        standby = standby_of(protocol, self.channel, self.timeline, lag)
+        standby = standby_of(protocol, self.channel, self.timeline, lag, self.documents.get(TELEMETRY))
         view = replace(view, standby=None if standby.problem else standby)
         problem = problem_of_standby(standby)
         if problem is not None:

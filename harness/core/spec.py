@@ -24,6 +24,7 @@ from harness.core.bench_facts import (
     idle_range_from_json,
     plane_model_from_json,
 )
+from harness.core.character import Characterisation, characterisation_from_json
 
 LATER = MappingProxyType({"later": True})
 """Metadata of a field that was added after run directories were first written."""
@@ -83,6 +84,10 @@ class ProtocolSpec:
     `layers`: "off"; "profile": after the last start a process of its own profiles `profile_inferences` inferences, and
     layers are scaled onto the measured ones; "instances": the measured inferences themselves are profiled, so every
     instance is stamped, and the profiler's cost is part of the figure.
+    `standby_state`: what the brackets hold, and what dynamic energy is above: "active-idle" (the agent's process is alive,
+    the model loaded, nothing spins) or "deep-idle" (no process has a model loaded). `standby_model`: "line": standby is
+    what the board would draw had nothing been run; "temperature": what it would draw at the temperature that the work
+    gave it, by regression on the board's own temperatures.
     `measurand`: "dynamic", or "gross" where there is no standby to subtract (imported traces).
     `alignment`: "search": the lag of the power behind the stamps is found in the data; "declared": stamps are on the
     meter's own time axis to within `alignment_u_s` (imported traces).
@@ -113,6 +118,8 @@ class ProtocolSpec:
     measurand: str = field(default="dynamic", metadata=LATER)
     alignment: str = field(default="search", metadata=LATER)
     alignment_u_s: float = field(default=0.0, metadata=LATER)
+    standby_state: str = field(default="active-idle", metadata=LATER)
+    standby_model: str = field(default="line", metadata=LATER)
     steady: str = field(default="report", metadata=LATER)
     telemetry_s: float = field(default=1.0, metadata=LATER)
 
@@ -125,7 +132,7 @@ class MeterBinding:
     `total_rails`: the rails whose sum is the board, declared, never guessed; `options` are for the driver.
     `accuracy_rel`, `accuracy_offset_w`: the bench's limits of error for this very unit, over all others; `accuracy`:
     limits by channel and range, over the driver's own; `calibration`: what corrects its readings in the analysis;
-    `observer`: what sampling it costs the board.
+    `observer`: what sampling it costs the board; `character`: what a coded load showed of its readings.
     """
 
     name: str
@@ -139,6 +146,7 @@ class MeterBinding:
     accuracy: tuple[ChannelAccuracy, ...] = field(default=(), metadata=LATER)
     calibration: Calibration | None = field(default=None, metadata=LATER)
     observer: Observer | None = field(default=None, metadata=LATER)
+    character: Characterisation | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -252,6 +260,8 @@ def meter_from_json(data: dict[str, Any]) -> MeterBinding:
         told["accuracy"] = tuple(ChannelAccuracy(**row) for row in told["accuracy"])
     if told.get("calibration") is not None:
         told["calibration"] = calibration_from_json(told["calibration"])
+    if told.get("character") is not None:
+        told["character"] = characterisation_from_json(told["character"])
     if told.get("observer") is not None:
         told["observer"] = Observer(**told["observer"])
     return MeterBinding(**told)
