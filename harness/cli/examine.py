@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def examine_scenarios(
     count: int, *, depth: str, seed: int, file: str | None, jobs: int, runs: Sequence[str], as_json: bool,
-    meters: Sequence[str] | None = None,
+    meters: Sequence[str] | None = None, html: Path | None = None,
 ) -> None:  # fmt: skip
     """Draw `count` worlds, measure them in virtual time and grade them; what crashed is part of the answer.
 
@@ -26,7 +26,8 @@ def examine_scenarios(
     """
     import time
 
-    from harness.exam.campaign import Examined, exam_scenarios
+    from harness.exam.campaign import exam_scenarios
+    from harness.exam.examined import Examined
     from harness.exam.scenario import load_scenario
 
     if runs:
@@ -54,11 +55,11 @@ def examine_scenarios(
         "seed": seed, "depth": depth, "scenario_file": scenario.ranges.name, "meters": list(scenario.meters),
         "errors": [crash for one in examined if (crash := one.crash_json()) is not None],
     }  # fmt: skip
-    _print_exam([row for one in examined for row in one.rows], scenarios=count, about=about, as_json=as_json)
+    _print_exam([row for one in examined for row in one.rows], scenarios=count, about=about, as_json=as_json, html=html)
     print(f"{60 * count / (time.monotonic() - begun_s):.0f} scenarios a minute", file=sys.stderr)
 
 
-def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) -> None:
+def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool, html: Path | None = None) -> None:
     from analysis.analyse import analyse_run
     from drivers.simulated.rig.client import default_parent
     from harness.exam.join import join_run, truth_folder
@@ -90,16 +91,23 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool) 
             "no simulated run whose truth is still kept", hint="measure one: joulebench run --sim runs/demo.yaml"
         )
     about = {"truth_not_found": lost, "layers": layers_json(layers)}
-    _print_exam(rows, scenarios=len({row.run_id for row in rows}), about=about, as_json=as_json)
+    _print_exam(rows, scenarios=len({row.run_id for row in rows}), about=about, as_json=as_json, html=html)
     if layers and not as_json:
         print(f"\n{layer_table(layers)}")
 
 
-def _print_exam(rows: Sequence[ExamRow], *, scenarios: int, about: Mapping[str, Any], as_json: bool) -> None:
+def _print_exam(
+    rows: Sequence[ExamRow], *, scenarios: int, about: Mapping[str, Any], as_json: bool, html: Path | None
+) -> None:
     """`about`: what else belongs to the answer. What crashed or lost its truth is said, never left out in silence."""
-    from harness.exam.score import graded_json
+    from harness.exam.answer import graded_json
     from harness.exam.tables import exam_table
 
+    if html is not None:
+        from harness.exam.page import exam_page
+
+        html.write_bytes(exam_page(rows, scenarios=scenarios, about=about))
+        print(f"wrote {html}", file=sys.stderr)
     if as_json:
         print_json({**graded_json(rows, scenarios=scenarios), **about})
         return

@@ -139,6 +139,24 @@ def report(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two runs or more; the first is what the others are held against.")],
+    mix_simulated: Annotated[
+        bool, typer.Option("--mix-simulated", help="Simulated and measured runs together.")
+    ] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="A difference between runs that is meant; repeatable.")
+    ] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ratio and difference of runs with intervals, without what their meter shares; refuses what is not comparable."""
+    from harness.cli.compare import compare_runs
+
+    compare_runs(runs, allow=allow or [], mix_simulated=mix_simulated, root=root, as_json=as_json)
+
+
+@app.command()
 def exam(
     runs: Runs = None,
     scenarios: Annotated[
@@ -158,6 +176,7 @@ def exam(
     world: Annotated[
         Path | None, typer.Option("--world", help="Analyse the world that another program wrote in this folder.")
     ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with the reliability diagram, too.")] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
@@ -173,10 +192,10 @@ def exam(
     if count or scenario_file is not None or meters is not None:
         examine_scenarios(
             count, depth=depth, seed=seed, file=scenario_file, jobs=jobs, runs=runs or [], as_json=as_json,
-            meters=None if meters is None else [name.strip() for name in meters.split(",") if name.strip()],
+            meters=None if meters is None else [name.strip() for name in meters.split(",") if name.strip()], html=html,
         )  # fmt: skip
     else:
-        examine_runs(runs or [], root=root, as_json=as_json)
+        examine_runs(runs or [], root=root, as_json=as_json, html=html)
 
 
 @boards_app.command("list")

@@ -74,8 +74,8 @@ class Sheet:
         return float(factor) - 1
 
     def factors(self, supply: Mapping[str, Any], at: Working) -> FloatArray:
-        """(DRAWS,) gain factors as somebody sees them who knows how they are drawn."""
-        drawn = 1 + self.limit_rel * drawn_of(str(self.ranges.groups["meter"]["gain_over_spec"]), 1)
+        """(DRAWS,) gain factors as somebody sees them who knows how they are drawn, and believes the sheet."""
+        drawn = 1 + self.limit_rel * kept(drawn_of(str(self.ranges.groups["meter"]["gain_over_spec"]), 1))
         if not self.declared_v:
             return drawn
         sag = drawn_of(str(self.ranges.groups["supply"]["sag_rel"]), 2)
@@ -84,13 +84,21 @@ class Sheet:
 
     def zeros_w(self) -> FloatArray:
         """(DRAWS,) zeros, W."""
-        return np.asarray(self.offset_w * drawn_of(str(self.ranges.groups["meter"]["zero_over_spec"]), 4), np.float64)
+        return np.asarray(
+            self.offset_w * kept(drawn_of(str(self.ranges.groups["meter"]["zero_over_spec"]), 4)), np.float64
+        )
 
 
 def _declared(sag_rel: FloatArray, ohm: FloatArray, supply: Mapping[str, Any], at: Working) -> FloatArray:
     volt = supply["voltage_v"]
     lacks = sag_rel * min(max(at.age_s / supply["sag_s"], 0.0), 1.0) + ohm * (at.active_w + at.idle_w) / volt**2
     return np.asarray(1 / (1 - lacks), np.float64)
+
+
+def kept(over_spec: FloatArray) -> FloatArray:
+    """Draws within the sheet's limits, as many as there were; those beyond break a promise that everybody believes."""
+    inside = over_spec[np.abs(over_spec) <= 1]
+    return over_spec if len(inside) == 0 else np.resize(inside, over_spec.shape)
 
 
 @lru_cache(maxsize=64)

@@ -9,7 +9,8 @@ sheet, and what other process starts and other inferences would have taken.
     q = (1 + g) (1 + sum_k w_k s z_k + i z / sqrt(n)) (mean duration of n inferences / mean duration in this world)
 
 whose distribution (by draws: outliers of duration are rare and make it skew) gives [y / q_97.5, y / q_2.5]: a pivot,
-so it covers exactly 95 % over worlds that are drawn by those distributions. Nobody who has to learn them does better.
+so it covers exactly 95 % over worlds that are drawn by those distributions, with meters that keep their sheets (he
+believes them, as everybody does). Nobody who has to learn the distributions does better.
 
 *Learner*: knows the distribution of g, and learns all scatter from this run as it really was: Student's t with one
 degree of freedom fewer than process starts on the mean power of a start, and the scatter of the n durations.

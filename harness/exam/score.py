@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from harness.core.clock import FloatArray
-from harness.exam.estimate import Interval
+from harness.exam.estimate import Estimate, Interval
 from harness.exam.row import ExamRow, Truth
+from harness.exam.shares import maybe_share
 
 MISS = 40.0  # 2 / 0.05: what a 95 % interval pays for each joule it misses by (Gneiting and Raftery 2007, eq. 43)
 NO_FIGURE = "no_figure"
+READERS = ("oracle", "informed", "learner")  # whose scores are floors (docs/exam.md)
 
 
 @dataclass(frozen=True)
 class Grade:
     """Figures over answers about truths; relative ones are shares of the truth. None where no answer is valid, never 0.
 
-    Errors (`median_abs_rel_error`, `p95_abs_rel_error`, `bias`: the mean with its sign) are against the realised truth.
-    `coverage_95`, `gross_coverage_95`: share of intervals that hold the expectation of dynamic and of gross energy;
-    `coverage_95_realised`: that hold the realised truth. `interval_score`: mean of (width + 40 x what it misses the
-    expectation by) / expectation, smaller is better; `interval_score_ratio`: that over the oracle's on the same
-    rows, None without oracle or where its intervals have no width. `width_median_rel`: of the intervals;
-    `z_rms`: root mean square of (measured - expectation) / u, 1 if u is honest; None where no u is stated.
+    Errors (`median_abs_rel_error`, `p95_abs_rel_error`, `bias`: the mean with its sign, `bias_u`: its standard
+    uncertainty) are against the realised truth; `median_abs_error_apart`, `bias_apart`, `bias_apart_u`: with the
+    meter's true gain divided out. `coverage_95`, `gross_coverage_95`: share of intervals that hold the expectation of
+    dynamic and of gross energy; `coverage_95_realised`: that hold the realised truth. `..._between`: 95 % interval of a
+    share, worlds counted rather than results where these agree within them (`harness.exam.shares`).
+    `interval_score`: mean of (width + 40 x what it misses the expectation by) / expectation, smaller is better;
+    `interval_score_ratio`: that over the oracle's on the same rows, None without oracle or where its intervals have no
+    width; `..._informed`, `..._learner`: over theirs; `gross_...`: of gross energy. `width_median_rel`: of the
+    intervals; `z_rms`: root mean square of (measured - expectation) / u, 1 if u is honest; None where no u is stated.
     """
 
     results: int
@@ -34,14 +39,24 @@ class Grade:
     invalid: int
     invalid_share: float | None
     invalid_reasons: dict[str, int]
+    invalid_between: Interval | None = None
     median_abs_rel_error: float | None = None
     p95_abs_rel_error: float | None = None
     bias: float | None = None
+    bias_u: float | None = None
+    median_abs_error_apart: float | None = None
+    bias_apart: float | None = None
+    bias_apart_u: float | None = None
     coverage_95: float | None = None
+    coverage_95_between: Interval | None = None
     coverage_95_realised: float | None = None
     gross_coverage_95: float | None = None
+    gross_coverage_95_between: Interval | None = None
     interval_score: float | None = None
     interval_score_ratio: float | None = None
+    interval_score_ratio_informed: float | None = None
+    interval_score_ratio_learner: float | None = None
+    gross_interval_score_ratio_informed: float | None = None
     width_median_rel: float | None = None
     z_rms: float | None = None
 
@@ -51,84 +66,129 @@ class Grade:
 
 @dataclass(frozen=True)
 class _Answer:
-    """One dynamic figure with its intervals, the truth it is about, and the oracle's interval if there is one."""
+    """One dynamic figure with its intervals, and the row with the truth it is about."""
 
     value_j: float
     interval_j: Interval
     gross_interval_j: Interval | None
     u_j: float | None
-    truth: Truth
-    oracle_j: Interval | None
+    row: ExamRow
+
+    @property
+    def truth(self) -> Truth:
+        return self.row.truth
 
 
 def grade(rows: Sequence[ExamRow]) -> Grade:
     """The pipeline's results."""
     answers = [
-        _Answer(r.measured_j, r.interval_j, r.gross_interval_j, r.u_j, r.truth, _oracle(r))
+        _Answer(r.measured_j, r.interval_j, r.gross_interval_j, r.u_j, r)
         for r in rows
         if r.valid and r.measured_j is not None and r.interval_j is not None
     ]
-    return _graded(answers, [str(r.reason) for r in rows if not r.valid], len(rows))
+    return _graded(answers, rows, [str(r.reason) for r in rows if not r.valid], metered=True)
 
 
 def grade_practitioner(rows: Sequence[ExamRow]) -> Grade:
     """What the practitioner says about the same runs, those included that the pipeline refuses."""
-    said = [(r, r.practitioner) for r in rows]
-    answers = [
-        _Answer(p.dynamic_j, p.interval_j, p.gross_interval_j, None, r.truth, _oracle(r))
-        for r, p in said
-        if p is not None and p.dynamic_j is not None and p.interval_j is not None
-    ]
-    return _graded(answers, [NO_FIGURE] * (len(rows) - len(answers)), len(rows))
+    return _grade_said(rows, lambda r: r.practitioner, metered=True)
 
 
 def grade_oracle(rows: Sequence[ExamRow]) -> Grade:
     """The oracle's own answers: its coverage must be 95 % but for chance, else it is none."""
+    return _grade_said(rows, lambda r: r.oracle)
+
+
+def grade_informed(rows: Sequence[ExamRow]) -> Grade:
+    """Who knows all distributions: his coverage must be 95 % but for chance as well."""
+    return _grade_said(rows, lambda r: r.informed)
+
+
+def grade_learner(rows: Sequence[ExamRow]) -> Grade:
+    return _grade_said(rows, lambda r: r.learner)
+
+
+def _grade_said(rows: Sequence[ExamRow], said: Callable[[ExamRow], Estimate | None], *, metered: bool = False) -> Grade:
+    """`metered`: the figures have the meter's gain in them."""
     answers = [
-        _Answer(r.oracle.dynamic_j, r.oracle.interval_j, r.oracle.gross_interval_j, None, r.truth, r.oracle.interval_j)
+        _Answer(e.dynamic_j, e.interval_j, e.gross_interval_j, None, r)
         for r in rows
-        if r.oracle is not None and r.oracle.dynamic_j is not None and r.oracle.interval_j is not None
+        if (e := said(r)) is not None and e.dynamic_j is not None and e.interval_j is not None
     ]
-    return _graded(answers, [NO_FIGURE] * (len(rows) - len(answers)), len(rows))
+    return _graded(answers, rows, [NO_FIGURE] * (len(rows) - len(answers)), metered=metered)
 
 
-def _oracle(row: ExamRow) -> Interval | None:
-    return None if row.oracle is None else row.oracle.interval_j
-
-
-def _graded(answers: Sequence[_Answer], reasons: Iterable[str], results: int) -> Grade:
+def _graded(answers: Sequence[_Answer], rows: Sequence[ExamRow], reasons: Iterable[str], *, metered: bool) -> Grade:
     refused = Counter(reasons)
-    invalid = results - len(answers)
-    counted = Grade(
-        results, len(answers), invalid, invalid / results if results else None, dict(sorted(refused.items()))
-    )  # fmt: skip
+    invalid = len(rows) - len(answers)
+    given = {id(a.row) for a in answers}
+    between = _between([id(r) not in given for r in rows], rows)
+    counted = (len(rows), len(answers), invalid, invalid / len(rows) if rows else None, dict(sorted(refused.items())))
     if not answers:
-        return counted
+        return Grade(*counted, invalid_between=between)
     value = np.array([a.value_j for a in answers])
     realised = np.array([a.truth.realised_j for a in answers])
     expected = np.array([a.truth.expected_j for a in answers])
     interval = np.array([a.interval_j for a in answers])
     error = value / realised - 1
-    scores = _scores(interval, expected)
+    apart = [
+        (a.value_j / (1 + a.row.gain_rel) / a.truth.realised_j - 1, a.row)
+        for a in answers
+        if metered and a.row.gain_rel is not None
+    ]
+    apart_rel = np.array([e for e, _ in apart])
     z = [(a.value_j - a.truth.expected_j) / a.u_j for a in answers if a.u_j]
-    gross = [(a.gross_interval_j, a.truth.gross_expected_j) for a in answers if a.gross_interval_j is not None]
+    gross = [a for a in answers if a.gross_interval_j is not None]
+    holds = _holds(interval, expected)
+    gross_holds = [_inside(a.gross_interval_j, a.truth.gross_expected_j) for a in gross]
+    of = [a.row for a in answers]
+    ratios = {reader: _ratio(answers, reader) for reader in READERS}
     return Grade(
-        counted.results, counted.valid, counted.invalid, counted.invalid_share, counted.invalid_reasons,
+        *counted,
+        invalid_between=between,
         median_abs_rel_error=float(np.median(np.abs(error))),
         p95_abs_rel_error=float(np.quantile(np.abs(error), 0.95)),
         bias=float(error.mean()),
-        coverage_95=_held(interval, expected),
-        coverage_95_realised=_held(interval, realised),
-        gross_coverage_95=_held(np.array([i for i, _ in gross]), np.array([t for _, t in gross])) if gross else None,
-        interval_score=float(scores.mean()),
-        interval_score_ratio=_ratio(answers, scores, expected),
+        bias_u=_mean_u(error, of),
+        median_abs_error_apart=float(np.median(np.abs(apart_rel))) if apart else None,
+        bias_apart=float(apart_rel.mean()) if apart else None,
+        bias_apart_u=_mean_u(apart_rel, [r for _, r in apart]) if apart else None,
+        coverage_95=float(np.mean(holds)),
+        coverage_95_between=_between(holds.tolist(), of),
+        coverage_95_realised=float(np.mean(_holds(interval, realised))),
+        gross_coverage_95=float(np.mean(gross_holds)) if gross else None,
+        gross_coverage_95_between=_between(gross_holds, [a.row for a in gross]),
+        interval_score=float(_scores(interval, expected).mean()),
+        interval_score_ratio=ratios["oracle"],
+        interval_score_ratio_informed=ratios["informed"],
+        interval_score_ratio_learner=ratios["learner"],
+        gross_interval_score_ratio_informed=_ratio(gross, "informed", gross=True),
         width_median_rel=float(np.median(np.diff(interval, axis=1)[:, 0] / expected)),
         z_rms=float(np.sqrt(np.mean(np.square(z)))) if len(z) == len(answers) else None,
-    )  # fmt: skip
+    )
 
 
-def _held(interval: FloatArray, truth: FloatArray) -> float:
-    return float(np.mean((interval[:, 0] <= truth) & (truth <= interval[:, 1])))
+def _between(held: Sequence[bool], rows: Sequence[ExamRow]) -> Interval | None:
+    share = maybe_share(held, [r.world for r in rows])
+    return None if share is None else (share.low, share.high)
+
+
+def _mean_u(values: FloatArray, rows: Sequence[ExamRow]) -> float | None:
+    """Standard uncertainty of a mean whose values come in worlds; None for a single world."""
+    number: dict[str, int] = {}
+    world = np.array([number.setdefault(r.world, len(number)) for r in rows])
+    if len(number) < 2:
+        return None
+    sums = np.bincount(world, weights=values - values.mean())
+    return float(np.sqrt(np.sum(sums**2) * len(number) / (len(number) - 1)) / len(values))
+
+
+def _inside(interval: Interval | None, truth: float) -> bool:
+    return interval is not None and interval[0] <= truth <= interval[1]
+
+
+def _holds(interval: FloatArray, truth: FloatArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.asarray((interval[:, 0] <= truth) & (truth <= interval[:, 1]))
 
 
 def _scores(interval: FloatArray, truth: FloatArray) -> FloatArray:
@@ -138,70 +198,15 @@ def _scores(interval: FloatArray, truth: FloatArray) -> FloatArray:
     return np.asarray((high - low + MISS * missed) / truth, np.float64)
 
 
-def _ratio(answers: Sequence[_Answer], scores: FloatArray, expected: FloatArray) -> float | None:
-    """Mean score over the oracle's mean score, on the rows that have an oracle."""
-    known = [k for k, a in enumerate(answers) if a.oracle_j is not None]
+def _ratio(answers: Sequence[_Answer], reader: str, *, gross: bool = False) -> float | None:
+    """Mean score over the mean score of somebody who knows more, on the rows that have him."""
+    name = "gross_interval_j" if gross else "interval_j"
+    both = [(getattr(a, name), getattr(getattr(a.row, reader), name, None), a.truth) for a in answers]
+    known = [(own, floor, t) for own, floor, t in both if own is not None and floor is not None]
     if not known:
         return None
-    oracle = np.array([answers[k].oracle_j for k in known], np.float64)
-    if not np.all(oracle[:, 1] > oracle[:, 0]):
+    truth = np.array([t.gross_expected_j if gross else t.expected_j for _, _, t in known])
+    floor = np.array([f for _, f, _ in known], np.float64)
+    if not np.all(floor[:, 1] > floor[:, 0]):
         return None
-    return float(scores[known].mean() / _scores(oracle, expected[known]).mean())
-
-
-def by_meter(rows: Sequence[ExamRow]) -> dict[str, list[ExamRow]]:
-    """Rows of each meter, in the order in which the meters appear."""
-    return {meter: [r for r in rows if r.meter == meter] for meter in dict.fromkeys(r.meter for r in rows)}
-
-
-def by_leverage(rows: Sequence[ExamRow]) -> list[dict[str, Any]]:
-    """Tertiles of the valid rows by leverage (standby over dynamic power), lowest first: `from`, `to`, grade."""
-    known = sorted((r.leverage, k) for k, r in enumerate(rows) if r.valid and r.leverage is not None)
-    parts = [part for part in np.array_split(np.arange(len(known)), 3) if len(part)]
-    return [
-        {
-            "from": known[part[0]][0],
-            "to": known[part[-1]][0],
-            **grade([rows[known[k][1]] for k in part]).to_json(),
-        }
-        for part in parts
-    ]
-
-
-def by_budget_part(rows: Sequence[ExamRow]) -> dict[str, dict[str, Any]]:
-    """Valid rows by the largest part of their budget."""
-    names = sorted({r.largest_part for r in rows if r.valid and r.largest_part is not None})
-    return {name: grade([r for r in rows if r.valid and r.largest_part == name]).to_json() for name in names}
-
-
-def fault_free(rows: Sequence[ExamRow]) -> dict[str, Any]:
-    """Refusals where neither world nor meter has a fault (`harness.exam.faults`): each of them is one too many."""
-    clean = [r for r in rows if r.oracle is not None and not r.faults]
-    refused = Counter(str(r.reason) for r in clean if not r.valid)
-    invalid = sum(refused.values())
-    return {
-        "scenarios": len({r.world for r in clean}),
-        "results": len(clean),
-        "invalid": invalid,
-        "invalid_share": invalid / len(clean) if clean else None,
-        "invalid_reasons": dict(sorted(refused.items())),
-    }
-
-
-def graded_json(rows: Sequence[ExamRow], *, scenarios: int) -> dict[str, Any]:
-    """The contract of `joulebench exam --json`, key by key in docs/exam.md. Top-level figures are over all meters."""
-    meters = by_meter(rows)
-    return {
-        "scenarios": scenarios,
-        **grade(rows).to_json(),
-        "by_meter": {name: grade(part).to_json() for name, part in meters.items()},
-        "practitioner": {
-            **grade_practitioner(rows).to_json(),
-            "by_meter": {name: grade_practitioner(part).to_json() for name, part in meters.items()},
-        },
-        "oracle": grade_oracle(rows).to_json(),
-        "fault_free": fault_free(rows),
-        "by_leverage": by_leverage(rows),
-        "by_budget_part": by_budget_part(rows),
-        "rows": [row.to_json() for row in rows],
-    }
+    return float(_scores(np.array([own for own, _, _ in known]), truth).mean() / _scores(floor, truth).mean())

@@ -12,12 +12,14 @@ from drivers.simulated.rig.ranges import worlds_folder
 from drivers.simulated.rig.truth import RECORD, RunTruth
 from drivers.simulated.rig.world import draw
 from harness.core.errors import SpecError
+from harness.exam.answer import graded_json
 from harness.exam.campaign import exam_scenario, exam_scenarios
 from harness.exam.estimate import Estimate
+from harness.exam.groups import fault_free_json
 from harness.exam.join import truth_of
 from harness.exam.row import ExamRow, Truth
 from harness.exam.scenario import Scenario, load_scenario, with_protocol
-from harness.exam.score import fault_free, grade, grade_oracle, grade_practitioner, graded_json
+from harness.exam.score import grade, grade_oracle, grade_practitioner
 from harness.exam.tables import exam_table
 from harness.exam.virtual import exam_protocol
 from harness.store.run_reader import RunReader
@@ -240,7 +242,7 @@ def test_refusals_of_faultless_worlds_are_counted_apart():
         row(1.0, 0.1, 1.0, world="w/2", meter="shunt", oracle=knows),
         row(1.0, 0.1, 1.0, world="w/3", oracle=knows, faults=("fan",)),
     ]
-    clean = fault_free(rows)
+    clean = fault_free_json(rows)
     assert clean == {
         "scenarios": 2, "results": 2, "invalid": 1, "invalid_share": 0.5, "invalid_reasons": {"clocks": 1}
     }  # fmt: skip

@@ -12,8 +12,9 @@ from drivers.simulated.rig.front import FrontSpec
 from drivers.simulated.rig.shunt_meter import SHUNT_FRONT
 from drivers.simulated.rig.world import draw
 from harness.exam.campaign import exam_scenarios
+from harness.exam.groups import by_meter, fault_free_json
 from harness.exam.scenario import load_scenario
-from harness.exam.score import by_meter, fault_free, grade, grade_oracle, grade_practitioner
+from harness.exam.score import grade, grade_oracle, grade_practitioner
 from harness.exam.tables import exam_table
 
 GAIN_LIMIT = {"supply": FrontSpec().gain_rel, "shunt": SHUNT_FRONT.gain_rel, "counter": GAIN_REL}
@@ -60,7 +61,7 @@ def test_a_hundred_worlds_at_trace_depth():
         assert g.valid >= 80, meter
     without_reason = [r for r in rows if not r.valid and not may_be_refused(r)]
     assert len(without_reason) < 30, Counter(f"{r.world} {r.meter}: {r.reason}" for r in without_reason)
-    assert fault_free(rows)["results"] >= 100
+    assert fault_free_json(rows)["results"] >= 100
     oracle, practitioner = grade_oracle(rows), grade_practitioner(rows)
     assert 0.85 < oracle.coverage_95 <= 1.0 and practitioner.valid > 290
     assert grade(rows).interval_score_ratio > 1.0

@@ -1,0 +1,23 @@
+"""What each flag of a result says to the exam: a fault happened, the bench was like that, or how it was measured.
+
+*Alarms* claim that something is broken or happened that should not; where nothing is, each is a false one. *Conditions*
+say what the bench was like: drifts, daemons and modes of speed belong to every bench, and the budget counts them.
+*Methods* say how the figure came to be. A test holds the three together with what the analysis can say.
+"""
+
+from __future__ import annotations
+
+ALARMS = frozenset({
+    "clipped_readings", "counter_resets", "end_stamps_doubtful", "idle_unlikely", "low_coverage", "meters_disagree",
+    "over_range_readings", "readings_lost", "throttled", "time_went_backwards", "undervoltage",
+})  # fmt: skip
+CONDITIONS = frozenset({"inference_times_vary", "standby_drift", "standby_not_settled"})
+METHODS = frozenset({
+    "alignment_declared", "calibration_old", "gap_power_bounded", "lag_coarse_only", "meter_accuracy_unknown",
+    "no_standby", "no_total_declared", "outputs_not_checked", "part_time_sampling", "range_switching",
+    "sampling_in_step", "single_bracket", "single_start", "uncalibrated_rows",
+})  # fmt: skip
+
+
+def alarms(flags: tuple[str, ...]) -> frozenset[str]:
+    return ALARMS.intersection(flags)
