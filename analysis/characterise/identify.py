@@ -113,7 +113,8 @@ def identify(
     rivals = tuple(sorted(((n, c - criterion[best]) for n, c in criterion.items()), key=lambda r: r[1]))
     possible = [fits[name] for name, worse in rivals if worse < CLEAR]
     kinds = tuple(dict.fromkeys(kind for one in possible for kind in _kinds(one, updates.period_s, load)))
-    return _character(load, readings, updates, fit, kinds, rivals)
+    others = [one for one in possible if one is not fit and set(_kinds(one, updates.period_s, load)) & set(kinds)]
+    return _character(load, readings, updates, fit, others, kinds, rivals)
 
 
 def _fits(
@@ -203,10 +204,16 @@ def _kinds(fit: KernelFit, period: float, load: Load) -> tuple[ReadingKind, ...]
 
 
 def _character(
-    load: Load, readings: Readings, updates: Updates, fit: KernelFit, kinds: tuple[ReadingKind, ...],
-    rivals: tuple[tuple[str, float], ...],
+    load: Load, readings: Readings, updates: Updates, fit: KernelFit, others: list[KernelFit],
+    kinds: tuple[ReadingKind, ...], rivals: tuple[tuple[str, float], ...],
 ) -> SensorCharacter:  # fmt: skip
     kernel, period = fit.kernel, updates.period_s
+
+    def apart(name: str) -> float:
+        """What kernels that are not ruled out add to the uncertainty: a limit, so / sqrt 3."""
+        own = getattr(kernel, name)
+        return max((abs(getattr(one.kernel, name) - own) for one in others), default=0.0) / float(np.sqrt(3))
+
     duty = min(1.0, kernel.window_s / period)
     u_duty = 0.0 if kernel.window_s - T95 * fit.u(1) > period else fit.u(1) / period
     rise = rise_s(kernel)
@@ -218,11 +225,11 @@ def _character(
         kind=kinds[0] if len(kinds) == 1 else None,
         kinds=kinds,
         update=Estimate(period, updates.u_period_s),
-        window=Estimate(kernel.window_s, fit.u(1)),
+        window=Estimate(kernel.window_s, float(np.hypot(fit.u(1), apart("window_s")))),
         duty=Estimate(duty, u_duty),
-        tau=Estimate(kernel.tau_s, fit.u(2)),
-        delay=Estimate(kernel.delay_s, float(np.hypot(fit.u_delay_s, updates.u_phase_s))),
-        lag=Estimate(kernel.lag_s, float(np.hypot(fit.u(0), updates.u_phase_s))),
+        tau=Estimate(kernel.tau_s, float(np.hypot(fit.u(2), apart("tau_s")))),
+        delay=Estimate(kernel.delay_s, float(np.sqrt(fit.u_delay_s**2 + updates.u_phase_s**2 + apart("delay_s") ** 2))),
+        lag=Estimate(kernel.lag_s, float(np.sqrt(fit.u(0) ** 2 + updates.u_phase_s**2 + apart("lag_s") ** 2))),
         rise=Estimate(rise, u_rise),
         gain=gain if load.watt else None,
         zero=zero if load.watt else None,

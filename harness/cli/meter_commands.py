@@ -196,3 +196,44 @@ def meters_drivers(
     from harness.cli.meters.drivers import show_drivers
 
     show_drivers(driver=driver, as_json=as_json)
+
+
+@meters_app.command("characterise")
+def meters_characterise(
+    meter: Annotated[
+        str, typer.Argument(help="A meter of a bench: BENCH/METER, or BENCH; a driver; with --run: a meter of the run.")
+    ],
+    against: Annotated[
+        str | None, typer.Option("--against", help="A second meter, for gain and zero; of an imported run: its load.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option("--channel", help="Only this channel.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Characterisation file to write, which a bench may name.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="A run recorded before, or imported: nothing is played.")
+    ] = None,
+    model: Annotated[str, typer.Option("--model", help="What is busy work: `spin`, or a model to infer.")] = "spin",
+    memory: Annotated[float, typer.Option("--memory", help="Longest window or filter looked for, s.")] = 1.0,
+    latest: Annotated[float, typer.Option("--latest", help="Latest that a reading may show the load, s.")] = 6.0,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="How often the code is played.")] = 1,
+    root: Annotated[Path | None, typer.Option("--root", help="Where the recording is kept.")] = None,
+    option: Options = None,
+    board: Board = None,
+    sim: Sim = False,
+    world: World = None,
+    configs: Configs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a coded load on the board; find update, window, delay, memory of a meter's readings, gain and zero."""
+    from harness.cli.compose import world_file
+    from harness.cli.meters.characterise import ROOT, Asked, characterise, characterise_recorded
+
+    asked = Asked(meter, against, channel, model, memory, latest, repeats)
+    if run is not None:
+        characterise_recorded(run, asked, out=out, as_json=as_json)
+        return
+    characterise(
+        asked, options=option or [], board=board, world=world_file(world, configs=configs) if sim else None,
+        configs=configs, root=root or ROOT, out=out, as_json=as_json,
+    )  # fmt: skip

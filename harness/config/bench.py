@@ -10,12 +10,14 @@ from pathlib import Path
 from harness.config.accuracy import resolve_accuracy
 from harness.config.board_facts import facts_of, idle_ranges, total_of
 from harness.config.calibration import load_calibration
+from harness.config.character import load_character
 from harness.config.complain import did_you_mean, validated
 from harness.config.facts import BoardFacts
 from harness.config.lookup import config_dirs, find_config
 from harness.config.schema import BenchFile, BoardFile, ChannelFacts, MeterEntry, MeterFile
 from harness.config.yaml_lines import Document, Location, load_yaml
 from harness.core.bench_facts import Calibration, ChannelAccuracy, Observer, PlaneModel
+from harness.core.character import Characterisation
 from harness.core.spec import BoardSpec, MeterBinding
 from harness.registry import METERS, ON_BOARD, registered
 
@@ -147,6 +149,7 @@ def _bound(known: _Known, entry: MeterEntry, index: int) -> tuple[MeterBinding, 
         accuracy=tuple(limits),
         calibration=_calibration(document, entry, at),
         observer=Observer(**entry.observer.model_dump()) if entry.observer else None,
+        character=_character(document, entry, at),
     )
     return binding, _sources(entry)
 
@@ -188,6 +191,22 @@ def _calibration(document: Document, entry: MeterEntry, at: Location) -> Calibra
                 hint=did_you_mean(channel, [c.channel for c in calibration.channels]),
             )
     return calibration
+
+
+def _character(document: Document, entry: MeterEntry, at: Location) -> Characterisation | None:
+    """The characterisation that the bench names, beside it; SpecError if it is of none of the entry's channels."""
+    if entry.character is None:
+        return None
+    with document.blame((*at, "character")):
+        character = load_character(document.path.parent / Path(entry.character).expanduser())
+    names = [c.channel for c in character.channels]
+    if not set(names) & set(entry.rails):
+        raise document.error(
+            f"the characterisation is of {', '.join(names)}, none of which {entry.name} binds",
+            (*at, "character"),
+            hint=did_you_mean(names[0], entry.rails),
+        )
+    return character
 
 
 def _channel_facts(

@@ -77,6 +77,8 @@ class ProtocolSection(Section):
     marker_chip_s: Annotated[float, Field(ge=0.002, le=1)] | None = None
     output_tolerance_rel: Annotated[float, Field(gt=0, le=1)] | None = None
     dark: bool | None = None
+    standby_state: Literal["active-idle", "deep-idle"] | None = None
+    standby_model: Literal["line", "temperature"] | None = None
     layers: Literal["off", "profile", "instances"] | None = None
     profile_inferences: Annotated[int, Field(ge=2, le=500)] | None = None
     steady: Literal["report", "required"] | None = None
@@ -129,6 +131,7 @@ class MeterEntry(Section):
     options: dict[str, OptionValue] = Field(default_factory=dict)
     accuracy: AccuracySection | None = None
     calibration: Text | None = None
+    character: Text | None = None
     observer: ObserverSection | None = None
 
 
