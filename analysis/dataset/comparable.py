@@ -5,17 +5,43 @@ Model, batch, board and meter are columns to compare by; what is named here is n
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from analysis.dataset.source import Measured
 from harness.core.errors import SpecError
+from harness.store.run_reader import RunReader
 
+RANGE_SHARE = 0.005  # of the active time, below which a range plays no part
 SHOWN = 3  # runs named for each value
 
 
 def _gap(run: Measured) -> str:
     protocol = run.spec.protocol
     return f"dithered, at most {protocol.gap_max_s:g} s" if protocol.gap == "dithered" else protocol.gap
+
+
+def _standby_state(run: Measured) -> str:
+    """A run that does not say was measured above active idle: there was no other."""
+    return str(getattr(run.spec.protocol, "standby_state", "active-idle"))
+
+
+def unit_of(run: Measured) -> str:
+    """Which meter, at which channel and range, with which calibration: what has one gain and one zero."""
+    binding = run.binding
+    serial = _serial(run.reader.path, binding.name) or f"without a serial, on {run.spec.bench}"
+    shares = run.result["details"].get("range_share_active") or {}
+    ranges = "+".join(f"{code} {share:.0%}" for code, share in sorted(shares.items()) if share > RANGE_SHARE)
+    known = (binding.options, binding.accuracy_rel, binding.accuracy_offset_w, binding.accuracy, binding.calibration)
+    state = hashlib.sha256(repr(known).encode()).hexdigest()[:8]
+    return f"{binding.driver} {serial}, channel {run.result['channel']}, range {ranges or '-'}, set up as {state}"
+
+
+@functools.lru_cache(maxsize=256)
+def _serial(path: Path, meter: str) -> str:
+    return RunReader.open(path).trace(meter).info.serial
 
 
 def _layers(run: Measured) -> str:
@@ -35,6 +61,7 @@ def _version(run: Measured) -> str:
 MATTERS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "plane": ("where the meter taps: losses of supplies lie between", lambda r: r.binding.plane),
     "measurand": ("dynamic energy above standby, or gross energy", lambda r: r.spec.protocol.measurand),
+    "standby_state": ("above which state of rest the energy is", _standby_state),
     "gap": ("back-to-back inferences are warmer and in cache; pauses are not", _gap),
     "runtime": ("another runtime runs other kernels", lambda r: r.spec.runtime.name),
     "runtime_version": ("so does another version", _version),
@@ -47,11 +74,20 @@ MATTERS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
 }
 """Name of a difference -> (why it matters, its value for a run)."""
 
+ONE_BENCH: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
+    **MATTERS,
+    "board": ("another board is another device", lambda r: r.spec.board.name),
+    "meter": ("two meters have two gains and zeros, which no ratio drops", unit_of),
+}
+"""The same for runs that are held against each other, where a ratio is to be that of the networks alone."""
 
-def differences(runs: Sequence[Measured]) -> dict[str, dict[str, list[str]]]:
+
+def differences(
+    runs: Sequence[Measured], matters: Mapping[str, tuple[str, Callable[[Measured], str]]] = MATTERS
+) -> dict[str, dict[str, list[str]]]:
     """What differs: name -> value -> ids of its runs."""
     found: dict[str, dict[str, list[str]]] = {}
-    for name, (_, value_of) in MATTERS.items():
+    for name, (_, value_of) in matters.items():
         values: dict[str, list[str]] = {}
         for run in runs:
             values.setdefault(value_of(run), []).append(run.reader.run_id)
@@ -60,18 +96,22 @@ def differences(runs: Sequence[Measured]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def check_comparable(runs: Sequence[Measured], *, allow: Collection[str], mix_simulated: bool) -> tuple[str, ...]:
+def check_comparable(
+    runs: Sequence[Measured], *, allow: Collection[str], mix_simulated: bool,
+    matters: Mapping[str, tuple[str, Callable[[Measured], str]]] = MATTERS,
+    purpose: str = "so they make no one dataset",
+) -> tuple[str, ...]:  # fmt: skip
     """Names of the differences that are there and were allowed. SpecError saying what differs between which runs."""
-    unknown = sorted(set(allow) - MATTERS.keys())
+    unknown = sorted(set(allow) - matters.keys())
     if unknown:
-        raise SpecError(f"--allow {unknown[0]}: no such difference", hint=f"known: {', '.join(MATTERS)}")
+        raise SpecError(f"--allow {unknown[0]}: no such difference", hint=f"known: {', '.join(matters)}")
     _check_simulated(runs, mix_simulated=mix_simulated)
-    found = differences(runs)
+    found = differences(runs, matters)
     refused = {name: values for name, values in found.items() if name not in allow}
     if refused:
-        lines = [f"{name} ({MATTERS[name][0]}):\n{_listed(values)}" for name, values in refused.items()]
+        lines = [f"{name} ({matters[name][0]}):\n{_listed(values)}" for name, values in refused.items()]
         raise SpecError(
-            f"these {len(runs)} runs differ in what a joule means, so they make no one dataset\n" + "\n".join(lines),
+            f"these {len(runs)} runs differ in what a joule means, {purpose}\n" + "\n".join(lines),
             hint="leave runs out, or say that it is meant: " + " ".join(f"--allow {name}" for name in refused),
         )
     return tuple(found)

@@ -181,6 +181,7 @@ class EnergyResult:
                     "dof": p.dof if p.dof != float("inf") else None,
                     "common": p.common,
                     "shape": str(p.shape),
+                    "skew": p.skew,
                     "share": p.u_j**2 / total if total > 0 else 0.0,
                 }
                 for p in self.budget
