@@ -60,7 +60,8 @@ class ExamRow:
     the world and the meter have of `harness.exam.faults` (empty: a refusal is a fault of the pipeline's).
 
     `gain_rel`: the gain error that this meter really has; `outside_sheet`: its gain or zero is beyond its sheet's
-    limits; `solved_j`: the figure before it was judged (refused results have one too, if they came that far);
+    limits; `type_b`: the distribution that both were drawn from ("sheet", or one that the sheet does not say);
+    `solved_j`: the figure before it was judged (refused results have one too, if they came that far);
     `levels`, `gross_levels`: nominal coverage ("0.50" ...) -> the interval that the result states at it;
     `injected`: what was done to this world on purpose; `twin`: the same without it.
     """
@@ -89,6 +90,7 @@ class ExamRow:
     learner: Estimate | None = None
     gain_rel: float | None = None
     outside_sheet: bool | None = None
+    type_b: str | None = None
     solved_j: float | None = None
     parts: tuple[Part, ...] = ()
     levels: Mapping[str, Interval] = field(default_factory=dict)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from drivers.simulated.rig.ranges import Ranges, load_ranges, parse_range, worlds_folder
 from harness.config.complain import did_you_mean, validated
@@ -20,22 +21,56 @@ from harness.core.spec import ProtocolSpec
 from harness.exam.virtual import DRIVERS, USUAL, exam_protocol
 
 
+class _Drawn(BaseModel):
+    """So many meters, drawn anew for each scenario."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    any: int = Field(ge=1)
+    of: tuple[str, ...] | None = None
+
+
 class _Beside(BaseModel):
     """What a scenario file may hold beside groups of ranges."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
     protocol: ProtocolSection = ProtocolSection()
-    meters: tuple[str, ...] | None = None
+    meters: tuple[str, ...] | _Drawn | None = None
+    faults: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What an exam draws from and how it measures. `meters`: names on each bench, the primary first."""
+    """What an exam draws from and how it measures. `meters`: names on each bench, the primary first.
+
+    `drawn`: so many of the meters are drawn for each scenario, in any order; None: all are on each bench.
+    `faults`: share of the scenarios in which a fault is put in on purpose.
+    """
 
     ranges: Ranges
     protocol: ProtocolSpec
     meters: tuple[str, ...]
     depth: str = "trace"
+    drawn: int | None = None
+    faults: float = 0.0
+
+    def bench(self, seed: int) -> tuple[str, ...]:
+        """Names of the meters on the bench of this scenario, the primary first."""
+        if self.drawn is None:
+            return self.meters
+        order = np.random.default_rng([seed, 53]).permutation(len(self.meters))
+        return tuple(self.meters[k] for k in order[: self.drawn].tolist())
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that decides what is found, plain."""
+        return {
+            "ranges": {group: dict(keys) for group, keys in self.ranges.groups.items()},
+            "file": self.ranges.name,
+            "protocol": dataclasses.asdict(self.protocol),
+            "meters": list(self.meters),
+            "depth": self.depth,
+            "drawn": self.drawn,
+            "faults": self.faults,
+        }
 
 
 def scenario_protocol() -> ProtocolSpec:
@@ -45,27 +80,66 @@ def scenario_protocol() -> ProtocolSpec:
 
 
 def load_scenario(
-    file: Path | str | None = None, *, depth: str = "trace", meters: Sequence[str] | None = None
-) -> Scenario:
+    file: Path | str | None = None, *, depth: str = "trace", meters: Sequence[str] | None = None,
+    faults: float | None = None,
+) -> Scenario:  # fmt: skip
     """A scenario file (a path or the name of a shipped world; None: `default`) laid over the default ranges.
 
-    `meters`: names that replace those of the file. SpecError for a name the depth does not have, or one named twice.
+    `meters`: names that replace those of the file; "any:2" as the first: two are drawn of those that follow, or of all.
+    `faults`: share that replaces the file's. SpecError for a name the depth does not have, or one named twice.
     SpecError with file and line for an unknown group, key, meter or notation, a key that stands twice, and a protocol
     that cannot be carried out.
     """
     if depth not in DRIVERS:
         raise SpecError(f"{depth!r} is not a depth of simulation", hint=f"use {' or '.join(DRIVERS)}")
     base = load_ranges()
-    usual = USUAL[depth]
+    if faults is not None and not 0 <= faults <= 1:
+        raise SpecError(f"--faults {faults:g} is not a share", hint="give a number from 0 to 1")
     if file is None:
-        return Scenario(base, scenario_protocol(), _named(meters, depth) if meters else usual, depth)
+        bench = _asked(meters, depth) if meters else _Bench(USUAL[depth])
+        return _with_faults(Scenario(base, scenario_protocol(), bench.names, depth, bench.drawn), faults or 0.0)
     document = load_yaml(_path(file))
     if not isinstance(document.data, dict):
         raise document.error("a scenario file holds groups of keys", hint="see docs/exam.md")
     beside = validated(document, _Beside, "the scenario file")
     protocol = resolve_protocol(document, beside.protocol, base=scenario_protocol())
-    bench = usual if beside.meters is None else _meters(document, beside.meters, depth)
-    return Scenario(_ranges(document, base), protocol, _named(meters, depth) if meters else bench, depth)
+    bench = _asked(meters, depth) if meters else _of_file(document, beside.meters, depth)
+    found = Scenario(_ranges(document, base), protocol, bench.names, depth, bench.drawn)
+    return _with_faults(found, beside.faults if faults is None else faults)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    names: tuple[str, ...]
+    drawn: int | None = None
+
+
+def _with_faults(scenario: Scenario, share: float) -> Scenario:
+    if share > 0 and scenario.depth != "trace":
+        raise SpecError(f"faults cannot be put in at depth {scenario.depth}", hint="use --depth trace")
+    return dataclasses.replace(scenario, faults=share)
+
+
+def _asked(names: Sequence[str], depth: str) -> _Bench:
+    """Meters that a command names, the first perhaps `any:N`."""
+    if not names[0].startswith("any:"):
+        return _Bench(_named(names, depth))
+    count, pool = names[0].removeprefix("any:"), _named(names[1:], depth) or tuple(DRIVERS[depth])
+    if not count.isdecimal() or not 1 <= int(count) <= len(pool):
+        raise SpecError(f"--meters {names[0]}: not a number of the {len(pool)} meters", hint="write any:2")
+    return _Bench(pool, int(count))
+
+
+def _of_file(document: Document, meters: tuple[str, ...] | _Drawn | None, depth: str) -> _Bench:
+    if meters is None:
+        return _Bench(USUAL[depth])
+    if not isinstance(meters, _Drawn):
+        return _Bench(_meters(document, meters, depth, ("meters",)))
+    pool = tuple(DRIVERS[depth]) if meters.of is None else _meters(document, meters.of, depth, ("meters", "of"))
+    if meters.any > len(pool):
+        message = f"{meters.any} meters cannot be drawn of {len(pool)}"
+        raise document.error(message, ("meters", "any"), hint=f"at most {len(pool)}")
+    return _Bench(pool, meters.any)
 
 
 def _named(names: Sequence[str], depth: str) -> tuple[str, ...]:
@@ -116,16 +190,16 @@ def _range(document: Document, group: str, key: str, value: Any, known: dict[str
     return value  # type: ignore[no-any-return]
 
 
-def _meters(document: Document, names: tuple[str, ...], depth: str) -> tuple[str, ...]:
+def _meters(document: Document, names: tuple[str, ...], depth: str, where: tuple[str, ...]) -> tuple[str, ...]:
     known = DRIVERS[depth]
     if not names:
-        raise document.error("meters is an empty list", ("meters",), hint=f"name some of {', '.join(known)}")
+        raise document.error("meters is an empty list", where, hint=f"name some of {', '.join(known)}")
     for index, name in enumerate(names):
         if name not in known:
             message = f"no meter {name!r} on an exam's bench at depth {depth}"
-            raise document.error(message, ("meters", index), hint=did_you_mean(name, known))
+            raise document.error(message, (*where, index), hint=did_you_mean(name, known))
         if name in names[:index]:
-            raise document.error(f"the meter {name!r} is named twice", ("meters", index), hint="leave one out")
+            raise document.error(f"the meter {name!r} is named twice", (*where, index), hint="leave one out")
     return names
 
 

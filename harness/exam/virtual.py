@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.simulated.powercap import PowercapTree, simulator
 from drivers.simulated.rig.counter_meter import CounterMeter
+from drivers.simulated.rig.faulty_meter import FaultyMeter, MeterFault
 from drivers.simulated.rig.front import CounterFront, StreamingFront
 from drivers.simulated.rig.ina219_meter import Ina219Meter
 from drivers.simulated.rig.polled_meter import PolledMeter
@@ -23,7 +24,7 @@ from drivers.simulated.rig.virtual_board import VirtualBoard
 from drivers.simulated.rig.workload import workload
 from drivers.simulated.rig.world import World
 from harness.core.errors import SpecError
-from harness.core.ports import Meter, MeterRequest
+from harness.core.ports import Meter, MeterRequest, StreamingMeter
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
 from harness.core.waiting import VirtualClock
 from harness.exam.wired import ina219_opener, tegrastats_opener
@@ -136,14 +137,33 @@ def load_share(binding: MeterBinding) -> float | None:
     return float(sum(shares[channel] for channel, rail in binding.rails if rail in binding.total_rails))
 
 
-def virtual_bench(world: World, spec: RunSpec) -> VirtualBench:
-    """Wire up the bench that `spec.meters` asks for; drivers of `DRIVERS` are known."""
+def virtual_bench(world: World, spec: RunSpec, faults: Mapping[str, MeterFault] | None = None) -> VirtualBench:
+    """Wire up the bench that `spec.meters` asks for; drivers of `DRIVERS` are known.
+
+    `faults`: by the name of the meter that has one; for meters without a wire.
+    """
     clock = VirtualClock()
     rig = Rig(world, now_ns=clock.now_ns(), grid_ns=TRACE_GRID_NS)
     board = VirtualBoard(rig, clock=clock, name=spec.board.name)
     cleared = contextlib.ExitStack()
-    meters = tuple((binding, _opener(binding, spec, board, clock, cleared)) for binding in spec.meters)
+    meters = tuple(
+        (binding, _faulty(_opener(binding, spec, board, clock, cleared), (faults or {}).get(binding.name)))
+        for binding in spec.meters
+    )
     return VirtualBench(world, clock, rig, board, meters, cleared)
+
+
+def _faulty(opener: Callable[[], Meter], fault: MeterFault | None) -> Callable[[], Meter]:
+    if fault is None:
+        return opener
+
+    def opened() -> Meter:
+        meter = opener()
+        if not isinstance(meter, StreamingMeter):
+            raise SpecError("a polled meter cannot be given a fault", hint="use --depth trace")
+        return FaultyMeter(meter, fault)
+
+    return opened
 
 
 def _opener(

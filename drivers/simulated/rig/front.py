@@ -24,6 +24,7 @@ class FrontSpec:
     offset_w: float = 0.01
     full_scale_a: float = 6.4
     fine_limit_a: float = 0.036
+    ranged: bool = False  # may have a range of its own for a board at rest (`meter.range_at`)
 
 
 class StreamingFront:
@@ -47,6 +48,11 @@ class StreamingFront:
         keep = math.exp(-self.spec.period_ns / NS / self.world.shunt_tau_s)
         self._warming = (np.array([1 - keep]), np.array([1.0, -keep]))
         self._warmth: FloatArray | None = None
+        self._before: tuple[float, bool] | None = None  # voltage, and whether the fine range was on
+        self._fine_a = self.spec.fine_limit_a
+        if self.spec.ranged and self.world.range_at > 0:
+            self._fine_a = self.world.range_at * rig.world.standby.idle_w / rig.world.supply.voltage_v
+        self.switched = np.zeros(0, bool)  # which of the slots taken last are in another range than the one before
 
     def take(self, until_ns: int) -> tuple[FloatArray, FloatArray]:
         """(current_a, voltage_v), each (K,), of all further slots that end at or before this host time."""
@@ -91,13 +97,18 @@ class StreamingFront:
         age_s = (end_ns - self.clock.start_ns) / NS
         volt, ohm = self._rig.voltage_v(end_ns), supply.source_ohm
         current = 2 * power_w / (volt + np.sqrt(np.maximum(volt * volt - 4 * ohm * power_w, 0.01 * volt * volt)))
-        voltage = volt - ohm * current
+        voltage, fine = volt - ohm * current, current < self._fine_a
+        last_v, last_fine = self._before if self._before is not None else (voltage[0], fine[0])
+        self._before = (voltage[-1], fine[-1])
+        self.switched = np.diff(fine, prepend=last_fine)
+        if w.voltage_skew:
+            voltage = voltage + w.voltage_skew * (np.concatenate([[last_v], voltage[:-1]]) - voltage)
         if self._warmth is None:
             self._warmth = np.array([(1 - self._warming[0][0]) * current[0] ** 2])
         warmth, self._warmth = lfilter(*self._warming, current * current, zi=self._warmth)
         idle_w = self._rig.world.standby.idle_w
         gain = 1 + w.gain_over_spec * spec.gain_rel + w.shunt_heat_rel * warmth / 4.0
-        gain += np.where(current < spec.fine_limit_a, w.range_step, 0.0)
+        gain += np.where(fine, w.range_step, 0.0)
         seen = current * gain + w.nonlinear_rel * spec.full_scale_a * np.sin(math.pi * current / spec.full_scale_a)
         zero_w = w.zero_over_spec * spec.offset_w + w.zero_wander_rel * idle_w * self._wander(age_s)
         seen += (zero_w + w.noise_rel * idle_w * self._noise.standard_normal(len(seen))) / volt

@@ -9,6 +9,7 @@ import numpy as np
 from drivers.simulated.rig.world import World
 from harness.core.clock import FloatArray
 
+RUN_UP_S = 2.0  # of a rig before the bench begins, so that filters are settled when somebody looks
 _BEACON_S = 0.1024  # interval of a Wi-Fi access point's beacons
 _LINK_EVERY_S = 5.0  # mean time between bursts of traffic on the link
 
@@ -25,6 +26,7 @@ class Standby:
         self._second = float(rng.uniform(0, 1))
         self._minute = float(rng.uniform(0, 60))
         self._pulses: list[tuple[float, float, float]] = []  # begin s, end s, watt
+        self._pulses += _put_in(world)
         self._resident_from_s = math.inf
         self._beacon = float(np.random.default_rng([world.seed, 23]).uniform(0, _BEACON_S))
         self._link_rng = np.random.default_rng([world.seed, 24])
@@ -75,3 +77,14 @@ class Standby:
                 power[low:high] += watt / cell_s * np.maximum(covered, 0.0)
         self._pulses = [p for p in self._pulses if p[1] > end_s]
         return np.asarray(power, np.float64)
+
+
+def _put_in(world: World) -> list[tuple[float, float, float]]:
+    """Faults as pulses (begin s, end s, watt); they count from when the bench came to be."""
+    w, origin_s = world.standby, RUN_UP_S + world.supply.latency_s
+    pulses = [(origin_s + w.jump_after_s, math.inf, w.jump_w)] if w.jump_w else []
+    if w.storm_w:
+        for k in range(math.ceil(w.storm_s / w.storm_period_s)):
+            begin_s = origin_s + w.storm_after_s + k * w.storm_period_s
+            pulses.append((begin_s, begin_s + w.storm_period_s / 2, w.storm_w))
+    return pulses

@@ -2,6 +2,7 @@
 
 A value is a number or one of
     U(a, b)  uniform      LU(a, b)  log-uniform      N(mean, sd)  normal      LN(median, factor)  log-normal
+    T(dof, s)  Student's t, s times
     ONE(a, b, ...)  one of these      SIGN(x)  x or -x      MAYBE(p, x)  x with probability p, else 0
     MIX(w1, x1, w2, x2, ...)  x1 with probability w1, ...
 where x is again a number or one of them. Each key has a random stream of its own, so that a new key leaves
@@ -68,6 +69,12 @@ def _log_normal(median: float, factor: float) -> Draw:
     return lambda rng: median * factor ** float(rng.standard_normal())
 
 
+def _student(dof: float, scale: float) -> Draw:
+    if dof <= 0 or scale < 0:
+        raise ValueError(f"T({dof:g}, {scale:g}) needs dof > 0 and scale >= 0")
+    return lambda rng: scale * float(rng.standard_t(dof))
+
+
 def _mixture(parts: list[Draw]) -> Draw:
     weights = [_number(p) for p in parts[0::2]]
     draws = parts[1::2]
@@ -81,7 +88,7 @@ def _mixture(parts: list[Draw]) -> Draw:
 
 
 def _call(name: str, args: list[Draw]) -> Draw:
-    two = {"U": _uniform, "LU": _log_uniform, "N": _normal, "LN": _log_normal}
+    two = {"U": _uniform, "LU": _log_uniform, "N": _normal, "LN": _log_normal, "T": _student}
     if name in two:
         if len(args) != 2:
             raise ValueError(f"{name} takes two numbers, got {len(args)}")

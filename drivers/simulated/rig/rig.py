@@ -17,7 +17,7 @@ from drivers.simulated.rig.book import Book
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.physics_heat import Aftermath, Throttled
 from drivers.simulated.rig.physics_load import Kind, Laid, LoadCurve
-from drivers.simulated.rig.physics_rest import Standby
+from drivers.simulated.rig.physics_rest import RUN_UP_S, Standby
 from drivers.simulated.rig.telling import Teller
 from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.workload import Workload, workload
@@ -27,7 +27,6 @@ from harness.core.clock import FloatArray, Int64Array
 NS = 1_000_000_000
 GRID_NS = 50_000
 SLOW_CELLS = 100  # fast cells per slow cell (heat, context)
-_RUN_UP_S = 2.0  # standby before the origin, so that filters are settled when somebody looks
 
 
 class Rig:
@@ -42,7 +41,7 @@ class Rig:
         self.truth = truth if truth is not None else TruthLog()
         self.lock = threading.RLock()
         self.latency_ns = round(world.supply.latency_s * NS)
-        self.origin_ns = now_ns - self.latency_ns - round(_RUN_UP_S * NS)
+        self.origin_ns = now_ns - self.latency_ns - round(RUN_UP_S * NS)
         self.late_edges = 0
         self.lost_stretches = 0  # both edges arrived with one stamp: nothing can be played
         self._dt_ns, self._dt = grid_ns, grid_ns / NS

@@ -17,7 +17,9 @@ from harness.core.waiting import WaitClock
 
 LSB_W = 0.004
 LARGEST_CODE = 4095
-SHUNT_FRONT = FrontSpec(period_ns=1_000_000, gain_rel=0.005, offset_w=0.008, full_scale_a=3.2, fine_limit_a=0.0)
+SHUNT_FRONT = FrontSpec(
+    period_ns=1_000_000, gain_rel=0.005, offset_w=0.008, full_scale_a=3.2, fine_limit_a=0.0, ranged=True
+)
 
 
 def lsb_for(peak_w: float) -> float:

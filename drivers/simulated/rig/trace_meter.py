@@ -39,7 +39,7 @@ class TraceMeter:
 
     def __init__(self, rig: Rig, name: str, *, clock: WaitClock, spec: FrontSpec | None = None) -> None:
         self._rig, self._name, self._clock = rig, name, clock
-        self._spec = spec if spec is not None else FrontSpec()
+        self._spec = spec if spec is not None else FrontSpec(ranged=True)
         self._front: StreamingFront | None = None
         seeds = [rig.world.seed, *name.encode()]
         self._rng, self._late_rng = np.random.default_rng([*seeds, 3]), np.random.default_rng([*seeds, 8])
@@ -111,7 +111,29 @@ class TraceMeter:
             kept[begin:end] = False
             gaps.append(Gap(int(t_ns[begin - 1]), int(t_ns[end - 1]), end - begin, "lost on the way"))
             last = end
-        return kept, gaps
+        return self._switches(t_ns, kept, gaps)
+
+    def _switches(
+        self, t_ns: Int64Array, kept: npt.NDArray[np.bool_], gaps: list[Gap]
+    ) -> tuple[npt.NDArray[np.bool_], list[Gap]]:
+        """The same without the readings that are lost while the range is switched."""
+        count = round(self._front.world.range_lost) if self._front is not None and self._spec.ranged else 0
+        if count == 0 or self._front is None or not self._front.switched.any():
+            return kept, gaps
+        lost = np.zeros(len(kept) + count, bool)
+        rows = np.flatnonzero(self._front.switched)
+        for k in range(count):
+            lost[rows + k] = True
+        lost = lost[: len(kept)]
+        lost[0] = False
+        kept = kept & ~lost
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], ~kept, [False]])))
+        reason = {gap.begin_ns: gap.reason for gap in gaps}
+        found = [
+            Gap(int(t_ns[a - 1]), int(t_ns[b - 1]), b - a, reason.get(int(t_ns[a - 1]), "range switched"))
+            for a, b in edges.reshape(-1, 2).tolist()
+        ]
+        return kept, found
 
     def _anchors(self, t_ns: Int64Array, until_ns: int) -> Int64Array:
         """(A, 2) pairs (meter time, host arrival); arrival is never before the reading was made."""

@@ -7,14 +7,27 @@ and docs/rig.md. Nothing but the rig and the examiner may see a World.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from drivers.simulated.rig.ranges import Ranges, load_ranges
+import numpy as np
+
+from drivers.simulated.rig.ranges import Ranges, load_ranges, parse_range
 
 T = TypeVar("T")
+
+OFF_SHEET = {
+    "normal": "N(0, .333)",
+    "student": "T(3, .333)",
+    "bimodal": "SIGN(N(.8, .1))",
+    "skewed": "LN(.25, 2.2)",
+    "beyond": "SIGN(U(1, 2))",
+}
+"""What gain and zero, in units of the sheet's limits, are drawn from where `meter.type_b` is 1, 2, ..."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,12 @@ class StandbyWorld:
     beacon_s: float
     link_w: float
     link_s: float
+    jump_w: float
+    jump_after_s: float
+    storm_w: float
+    storm_after_s: float
+    storm_s: float
+    storm_period_s: float
 
 
 @dataclass(frozen=True)
@@ -133,6 +152,15 @@ class MeterWorld:
     late_burst_p: float
     late_burst_s: float
     loss_p: float
+    range_at: float
+    range_lost: float
+    voltage_skew: float
+    type_b: float
+
+    @property
+    def off_sheet(self) -> str:
+        """Name of the distribution that gain and zero were drawn from; "sheet": as the sheet's limits say."""
+        return "sheet" if self.type_b == 0 else list(OFF_SHEET)[round(self.type_b) - 1]
 
 
 @dataclass(frozen=True)
@@ -181,7 +209,24 @@ class World:
     board: BoardWorld
 
     def meter(self, name: str) -> MeterWorld:
-        return _drawn(MeterWorld, self.ranges, "meter", self.seed, name)
+        if name not in self._meters:
+            self._meters[name] = self._meter(name)
+        return self._meters[name]
+
+    @functools.cached_property
+    def _meters(self) -> dict[str, MeterWorld]:
+        return {}
+
+    def _meter(self, name: str) -> MeterWorld:
+        drawn = _drawn(MeterWorld, self.ranges, "meter", self.seed, name)
+        if drawn.type_b == 0:
+            return drawn
+        off = parse_range(OFF_SHEET[drawn.off_sheet])
+        gain, zero = (
+            off(np.random.default_rng([self.seed, zlib.crc32(f"type_b.{what}.{name}".encode())]))
+            for what in ("gain", "zero")
+        )
+        return dataclasses.replace(drawn, gain_over_spec=gain, zero_over_spec=zero)
 
     def to_json(self) -> dict[str, Any]:
         groups = ("load", "standby", "heat", "supply", "board")
