@@ -8,14 +8,19 @@ say what the bench was like: drifts, daemons and modes of speed belong to every 
 from __future__ import annotations
 
 ALARMS = frozenset({
-    "clipped_readings", "counter_resets", "end_stamps_doubtful", "idle_unlikely", "low_coverage", "meters_disagree",
-    "over_range_readings", "readings_lost", "throttled", "time_went_backwards", "undervoltage",
+    "clipped_readings", "counter_resets", "end_stamps_doubtful", "file_truncated", "idle_unlikely", "low_coverage",
+    "meters_disagree", "negative_baseline", "no_steady_state", "over_range_readings", "readings_lost", "throttled",
+    "time_went_backwards", "undervoltage", "unpinned",
 })  # fmt: skip
-CONDITIONS = frozenset({"inference_times_vary", "standby_drift", "standby_not_settled"})
+CONDITIONS = frozenset({
+    "inference_times_vary", "slowing_down", "standby_drift", "standby_not_equivalent", "standby_not_settled",
+    "warming_up",
+})  # fmt: skip
 METHODS = frozenset({
     "alignment_declared", "calibration_old", "gap_power_bounded", "lag_coarse_only", "meter_accuracy_unknown",
-    "no_standby", "no_total_declared", "outputs_not_checked", "part_time_sampling", "range_switching",
-    "sampling_in_step", "single_bracket", "single_start", "uncalibrated_rows",
+    "meter_zero_unknown", "no_standby", "no_total_declared", "outputs_not_checked", "part_time_sampling",
+    "range_switching", "reading_kind_unknown", "sampling_in_step", "single_bracket", "single_start", "stamps_nominal",
+    "time_zones_assumed_equal", "uncalibrated_rows", "window_count_unknown",
 })  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from harness.exam.row import ExamRow
 from harness.exam.score import grade
 from harness.exam.shares import maybe_share
 
+BESIDE = "beside_a_fault"  # of `faults`: another meter on the bench was given one
 TERTILES = ("low", "middle", "high")
 
 
@@ -40,14 +41,19 @@ def by_sheet(rows: Sequence[ExamRow]) -> dict[str, list[ExamRow]]:
     return {name: part for name, part in known.items() if part}
 
 
+def untouched(rows: Sequence[ExamRow]) -> list[ExamRow]:
+    """Rows of worlds into which no fault was put. With one they are there a second time, for detection only."""
+    return [r for r in rows if not r.injected and BESIDE not in r.faults]
+
+
 def fair_rows(rows: Sequence[ExamRow]) -> list[ExamRow]:
     """What intervals can be held to: meters that keep their sheets (or of which nobody knows), nothing put in."""
-    return [r for r in rows if r.outside_sheet is not True and not r.injected]
+    return [r for r in untouched(rows) if r.outside_sheet is not True]
 
 
 def fault_free(rows: Sequence[ExamRow]) -> list[ExamRow]:
     """Rows of which neither world nor meter has a fault (`harness.exam.faults`), nor was given one."""
-    return [r for r in rows if r.oracle is not None and not r.faults and not r.injected]
+    return [r for r in untouched(rows) if r.oracle is not None and not r.faults]
 
 
 def fault_free_json(rows: Sequence[ExamRow]) -> dict[str, Any]:

@@ -12,7 +12,16 @@ from analysis.report.quantities import DASH, esc
 from harness.exam.aims import COVERAGE, GROUP_COVERAGE, Aim, aims
 from harness.exam.charts import Row, forest_svg, reliability_svg
 from harness.exam.detection import detection
-from harness.exam.groups import TERTILES, by_budget_part, by_leverage, by_meter, by_sheet, fair_rows, fault_free_json
+from harness.exam.groups import (
+    TERTILES,
+    by_budget_part,
+    by_leverage,
+    by_meter,
+    by_sheet,
+    fair_rows,
+    fault_free_json,
+    untouched,
+)
 from harness.exam.reliability import reliability
 from harness.exam.row import ExamRow
 from harness.exam.score import Grade, grade, grade_informed, grade_learner, grade_oracle, grade_practitioner
@@ -39,12 +48,12 @@ def exam_page(rows: Sequence[ExamRow], *, scenarios: int, about: Mapping[str, An
         "What was aimed at": _aims(aims(rows)),
         "Do intervals hold what they say?": coverage,
         "Where they hold and where not": _forest(rows),
-        "Error, coverage and width": _grades(rows),
-        "Where the width comes from": _parts(rows),
+        "Error, coverage and width": _grades(untouched(rows)),
+        "Where the width comes from": _parts(untouched(rows)),
         "What was refused, and what was flagged": _verdicts(rows),
     }
     body = "".join(_section(title, content) for title, content in sections.items())
-    heading = f"Exam: {scenarios} worlds, {len(rows)} results"
+    heading = f"Exam: {scenarios} worlds, {len(untouched(rows))} results"
     above = '<div class="simulated"><strong>SIMULATED</strong> worlds with a known truth</div>'
     return document(title=heading, above=above, heading=heading, body=f"<p>{esc(told)}</p>{body}", data={})
 
@@ -181,7 +190,10 @@ def _parts(rows: Sequence[ExamRow]) -> str:
 
 def _verdicts(rows: Sequence[ExamRow]) -> str:
     clean, said = fault_free_json(rows), detection(rows)
-    refused = ", ".join(f"{count} {esc(reason)}" for reason, count in grade(rows).invalid_reasons.items()) or "none"
+    refused = (
+        ", ".join(f"{count} {esc(reason)}" for reason, count in grade(untouched(rows)).invalid_reasons.items())
+        or "none"
+    )
     text = f"<p>Refused: {refused}.</p>"
     if clean["results"]:
         text += (

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from harness.exam.aims import Aim, aims
 from harness.exam.detection import detection
-from harness.exam.groups import TERTILES, by_budget_part, by_leverage, by_meter, by_sheet, fair_rows, fault_free_json
+from harness.exam.groups import (
+    TERTILES,
+    by_budget_part,
+    by_leverage,
+    by_meter,
+    by_sheet,
+    fair_rows,
+    fault_free_json,
+    untouched,
+)
 from harness.exam.reliability import reliability
 from harness.exam.row import ExamRow
 from harness.exam.score import (
@@ -76,14 +85,15 @@ def _reasons(reasons: Mapping[str, int]) -> str:
 
 def exam_table(rows: Sequence[ExamRow], *, scenarios: int) -> str:
     """Results (if they are few) and grades, by meter and by what limits them; dynamic energy of one inference."""
+    plain = untouched(rows)
     lines = [HEADER, *(row_line(r) for r in rows), ""] if len(rows) <= ROWS_SHOWN else []
     lines += [
-        f"{scenarios} scenarios, {len(rows)} results; errors on the realised truth ('apart': the meter's gain divided "
+        f"{scenarios} scenarios, {len(plain)} results; errors on the realised truth ('apart': the meter's gain divided "
         "out), 'holds' the expectation",
-        *_grade_lines(rows),
-        *_group_lines(rows),
+        *_grade_lines(plain),
+        *_group_lines(plain),
         *_reliability_lines(rows),
-        *_refusal_lines(rows),
+        *_refusal_lines(plain),
         *_detection_lines(rows),
         *aim_lines(aims(rows)),
     ]
