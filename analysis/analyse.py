@@ -318,11 +318,7 @@ class _Solver:
             known = self.recorded
             report = layer_report(known, self.channel, self.timeline, lag, solution, parts) if known else None
             return replace(result, layers=report)
-        return replace(
-            result, status=Status.INVALID, reason=str(problem.reason), energy_per_inference_j=None, u_j=None,
-            interval_95_j=None, gross_energy_per_inference_j=None, gross_u_j=None, gross_interval_95_j=None,
-            gap_energy_per_inference_j=None, budget=(), details={**result.details, "invalid": problem.detail},
-        )  # fmt: skip
+        return result.refused(problem.reason, problem.detail)
 
     def _on_meter(self, windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Windows of the power on the board's clock -> the meter's clock."""

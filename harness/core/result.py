@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -116,6 +117,12 @@ class LayerReport:
         return {**{name: getattr(self, name) for name in names}, "details": dict(self.details)}
 
 
+def _finite(value: float | tuple[float, float] | None) -> float | tuple[float, float] | None:
+    """None for what is not finite: JSON has no word for it."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    return value if all(x is not None and math.isfinite(x) for x in numbers) else None
+
+
 @dataclass(frozen=True)
 class EnergyResult:
     """What one meter channel says about one run. Energies are per inference and None when
@@ -149,6 +156,21 @@ class EnergyResult:
     channel: str
     details: Mapping[str, Any]
     layers: LayerReport | None = None
+
+    def refused(self, reason: str, detail: str) -> EnergyResult:
+        """The same without a figure, for this reason. What had been worked out stays in `details["refused"]`: never a
+        figure, but an interval that holds 0 says how little there can be."""
+        figures = (
+            "energy_per_inference_j", "u_j", "interval_95_j", "gross_energy_per_inference_j", "gross_u_j",
+            "gross_interval_95_j", "gap_energy_per_inference_j",
+        )  # fmt: skip
+        details = {
+            **self.details,
+            "invalid": detail,
+            "refused": {name: _finite(getattr(self, name)) for name in figures},
+        }
+        nothing: dict[str, Any] = dict.fromkeys(figures)
+        return replace(self, status=Status.INVALID, reason=str(reason), budget=(), details=details, **nothing)
 
     def to_json(self) -> dict[str, Any]:
         """The script contract of `joulebench show --json` (plain JSON types, NaN-free)."""
