@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.report import words
 from analysis.report.bars import Axis, bar
 from analysis.report.headline import is_gross
+from analysis.report.improve_section import improve_table, improvements_of
 from analysis.report.material import Material
 from analysis.report.quantities import esc, percent, si
 from harness.core.result import BudgetPart, EnergyResult
@@ -39,7 +40,7 @@ def budget_section(material: Material) -> str:
         "</table></div><figcaption>Standard uncertainties of energy per inference (J), combined as root of the sum "
         "of squares. Type A: from scatter seen in this run; type B: from other knowledge. Parts marked "
         "<em>common</em> are the same for all runs of the bench and cancel in their ratios. Manifest "
-        f"{esc(material.short_hash)}.</figcaption></section>"
+        f"{esc(material.short_hash)}.</figcaption>{improve_table(result)}</section>"
     )
 
 
@@ -62,11 +63,16 @@ def advice(result: EnergyResult) -> str:
         return ""
     (part, _, share), rest = rows[0], rows[1:]
     said = words.of_part(part.name)
-    without = (1 - share) ** 0.5
+    bought = next((row for row in improvements_of(result) if row["part"] == part.name), None)
+    if bought is not None:
+        without = bought["half_without_j"] / bought["half_now_j"]
+        said = words.Words(said.says, str(bought["do"]))
+    else:
+        without = (1 - share) ** 0.5
     text = (
         f"<strong>Improve first: {esc(part.name)}</strong>, {percent(share)} of the variance ({esc(said.says)}). "
-        f"{esc(said.do[:1].upper() + said.do[1:])}. Without it the uncertainty would be {percent(without)} of what "
-        "it is."
+        f"{esc(said.do[:1].upper() + said.do[1:])}. Without it the interval would be {percent(without)} as wide "
+        "as it is."
     )
     if rest and rest[0][2] > 0.2:
         follow = words.of_part(rest[0][0].name)

@@ -6,11 +6,12 @@ Colours are Okabe and Ito's. Every figure has units, and a line with run, meter 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures import prefix_of
 from analysis.report.budget_section import shares
+from analysis.report.improve_section import improvements_of
 from analysis.report.layer_section import operator_classes
 from analysis.report.material import Material
 from analysis.report.operators import class_of_layer, colour_of, shown
@@ -24,10 +25,13 @@ MOST_LAYERS = 40
 
 
 def run_figures(material: Material) -> dict[str, bytes]:
-    """Name -> PNG of what the run has: budget.png, layers.png, classes.png."""
+    """Name -> PNG of what the run has: budget.png, improve.png, layers.png, classes.png."""
     found: dict[str, bytes] = {}
     if shares(material.result):
         found["budget.png"] = drawn(material, lambda axes: _budget(axes, material), rows=len(shares(material.result)))
+    gains = improvements_of(material.result)
+    if gains:
+        found["improve.png"] = drawn(material, lambda axes: _improve(axes, gains), rows=len(gains))
     report = material.result.layers
     if report is not None and report.layers:
         rows = min(len(report.layers), MOST_LAYERS)
@@ -68,6 +72,21 @@ def _budget(axes: Axes, material: Material) -> None:
                       textcoords="offset points", fontsize=8, color="#555555")  # fmt: skip
     axes.set_xlabel(f"standard uncertainty ({prefix}J per inference); share of the variance beside")
     axes.set_title("Budget of uncertainty (A: scatter of this run, B: other knowledge)", loc="left", fontsize=10)
+
+
+def _improve(axes: Axes, gains: Sequence[Mapping[str, Any]]) -> None:
+    rows = gains[::-1]
+    now_j = float(rows[0]["half_now_j"])
+    factor, prefix = prefix_of(now_j)
+    at = range(len(rows))
+    axes.barh(at, [row["half_halved_j"] / factor for row in rows], height=0.72, color="#B9DFC9", label="part halved")
+    axes.barh(at, [row["half_without_j"] / factor for row in rows], height=0.42, color="#009E73", label="part gone")
+    axes.axvline(now_j / factor, color=INK, lw=1.2, ls="--", label="now")
+    axes.set_yticks(list(at), [f"{row['part']} ({percent(row['share'])} of the variance)" for row in rows])
+    axes.set_xlim(0, 1.04 * now_j / factor)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.set_xlabel(f"half width of the 95 % interval ({prefix}J per inference)")
+    axes.set_title("What to improve first, and what it would buy", loc="left", fontsize=10)
 
 
 def _layers(axes: Axes, material: Material) -> None:

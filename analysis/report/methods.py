@@ -221,8 +221,9 @@ def _uncertainty(result: EnergyResult) -> list[str]:
     free = f" ({dof:.1f} here)" if isinstance(dof, int | float) else ""
     parts = _and([f"{p.name} ({p.type})" for p in result.budget])
     return [
-        f"The budget of uncertainty (JCGM 100:2008) has the parts {parts}; the 95 % interval uses Student's quantile "
-        f"at the effective degrees of freedom of Welch and Satterthwaite{free}."
+        f"The budget of uncertainty (JCGM 100:2008) has the parts {parts}; the 95 % interval is by "
+        f"Monte Carlo (JCGM 101:2008), with the scatter as one Student part at the effective degrees of freedom of "
+        f"Welch and Satterthwaite{free}."
     ]
 
 

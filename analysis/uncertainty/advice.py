@@ -26,7 +26,8 @@ def improvements(
     `part`, `share` of the variance, `do` in words, `half_now_j`: half the 95 % interval, `half_without_j`: were the
     part gone, `half_halved_j`: were it half as large. Of what scatters between and within process starts also `plans`:
     `half_j`, `starts`, `measure_s`, `total_s` for three quarters and half of the present width (starts is None where no
-    number of them does it). Widths are those of the interval, changed in proportion to first order.
+    number of them does it). A part of many degrees of freedom beside one of few buys
+    little: without it Student's factor is the few's. Widths are those of the interval, changed in proportion to first order.
     """
 
     def u(part: BudgetPart) -> float:
@@ -55,8 +56,8 @@ def improvements(
                 "share": share,
                 "do": _do(part, plans),
                 "half_now_j": factor * whole.half_j,
-                "half_without_j": factor * half_of(rest).half_j,
-                "half_halved_j": factor * half_of([*rest, scaled(part, 0.5)]).half_j,
+                "half_without_j": factor * min(half_of(rest).half_j, whole.half_j),
+                "half_halved_j": factor * min(half_of([*rest, scaled(part, 0.5)]).half_j, whole.half_j),
                 **({"plans": [_plan_json(plan, factor) for plan in plans]} if plans else {}),
             }
         )

@@ -9,9 +9,11 @@ from typing import Any
 
 from rich.table import Table
 
+from analysis.figures import interval
 from harness.bench.campaigns.quarantine import campaigns_below, read_notes
 from harness.cli.bench_truths import beside, print_beside
 from harness.cli.format import engineering, half_width, headline, percent, with_uncertainty
+from harness.cli.improve import print_improvements
 from harness.cli.layers import print_layers
 from harness.cli.results import console, print_json, print_quarantine, print_results, stored_result
 from harness.core.errors import SpecError
@@ -41,7 +43,9 @@ def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = Tr
     else:
         dynamic = result["energy_per_inference_j"] is not None
         u_j = engineering(result["u_j"] if dynamic else result["gross_u_j"], "J", digits=2)
-        out.print(f"  [bold]{headline(result)}[/]  (95 % interval, u = {u_j})")
+        low, high = result["interval_95_j" if dynamic else "gross_interval_95_j"]
+        ends = interval(low, high, "J")
+        out.print(rf"  [bold]{headline(result)}[/]  (95 % interval \{ends}, u = {u_j})", highlight=False)
     if result["status"] == "valid" and result["energy_per_inference_j"] is not None:
         gross = with_uncertainty(result["gross_energy_per_inference_j"], half_width(result["gross_interval_95_j"]), "J")
         out.print(f"  gross {gross}; gap {engineering(result['gap_energy_per_inference_j'], 'J', digits=3)}")
@@ -55,6 +59,7 @@ def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = Tr
         out.print(f"  flags: {', '.join(result['flags'])}")
     if result["budget"] and result["status"] == "valid":
         out.print(_budget_table(result))
+        print_improvements(out, result)
     print_layers(out, result, every=every_layer)
     print_beside(out, told, bench=reader.spec.bench)
     if kept:
