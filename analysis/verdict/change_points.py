@@ -17,7 +17,7 @@ LEAST_POINTS = 8
 LAGS = (1, 2, 3)  # the scatter is that of neighbours at these distances, the largest counts
 MEDIAN_DIFFERENCE = 0.9539  # median |x - y| of two independent normal values of standard deviation 1
 MOST_ALIKE = 0.8  # correlation of neighbours
-FAR = 3.0  # standard deviations from the middle of five neighbours beyond which a point is drawn in
+FAR = 3.0  # standard deviations from the median of its neighbours beyond which a point is drawn in
 PENALTY, SHORT = 5.0, 12.0  # a change must lessen the sum of squares by PENALTY (1 + SHORT / points) ln(points) sd^2
 
 
@@ -39,11 +39,13 @@ def scatter_of(series: Sequence[FloatArray]) -> float:
     return max(found) * float(np.sqrt((1 + alike) / (1 - alike)))
 
 
-def drawn_in(x: FloatArray, sd: float) -> FloatArray:
-    """Points (N,) farther than FAR `sd` from the median of five neighbours are put there: an outlier is no change."""
+def drawn_in(x: FloatArray, sd: float, *, reach: int = 2) -> FloatArray:
+    """Points (N,) farther than FAR `sd` from the median of their neighbours, `reach` on each side, are put there: what
+    lasts for no more than `reach` points is no change."""
     if len(x) < LEAST_POINTS:
         return x
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(x, 2, mode="reflect"), 5), axis=1)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(x, reach, mode="reflect"), 2 * reach + 1)
+    middle = np.median(around, axis=1)
     return np.asarray(np.clip(x, middle - FAR * sd, middle + FAR * sd), np.float64)
 
 
@@ -52,17 +54,16 @@ def penalty(points: int) -> float:
     return float(PENALTY * (1 + SHORT / points) * np.log(points))
 
 
-def segments(x: FloatArray, sd: float) -> list[tuple[int, int]]:
-    """Stretches [first, last) of equal level in the points (N,), in order; no stretch is shorter than N / 8 or 2.
+def segments(x: FloatArray, sd: float, *, least: int) -> list[tuple[int, int]]:
+    """Stretches [first, last) of equal level in the points (N,), in order; none is shorter than `least` points.
 
     `x`: as `drawn_in` leaves them; `sd`: standard deviation of a point, above 0. Fewer than LEAST_POINTS points are one
-    stretch.
+    stretch, and fewer than two of the shortest ones.
     """
-    if len(x) < LEAST_POINTS:
+    if len(x) < max(LEAST_POINTS, 2 * least):
         return [(0, len(x))]
     from ruptures import KernelCPD
 
-    shortest = max(2, len(x) // 8)
     points = (x - np.median(x)).reshape(-1, 1) / sd
-    ends = KernelCPD(kernel="linear", min_size=shortest).fit(points).predict(pen=penalty(len(x)))
+    ends = KernelCPD(kernel="linear", min_size=least).fit(points).predict(pen=penalty(len(x)))
     return list(zip([0, *ends[:-1]], ends, strict=True))

@@ -7,14 +7,15 @@ declared to be measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from analysis.energy.solve import Solution
+from analysis.energy.solve import Solution, StartEnergy
 from analysis.timing.windows import StartWindow
 from analysis.verdict.change_points import LEAST_POINTS, drawn_in, scatter_of, segments
 from harness.core.clock import FloatArray
@@ -23,8 +24,12 @@ from harness.core.timeline import Phase, Timeline
 SAME_REL = 0.005  # neighbouring levels nearer than this are one
 STEADY_SHARE = 0.25  # of a start's measured time that the last level must have lasted
 MATTERS_REL = 0.02  # changes of level below this are in the scatter of blocks, which the budget counts
+DROP_REL = 0.08  # of power in one start, where the others tell which level is usual: they differ by 0.5 to 3 %
 SLICES, SLICE = 60, 3  # of a start's inferences the median of each slice is a point; inferences in one, if there are
 LEAST_SD_REL = 5e-4
+
+LEAST_SHARE = 0.125  # of a start's points in a stretch
+BURST_S, OUTLIER_S = 2.0, 0.5  # power is up for so long when housekeeping runs, and now and then for the shorter time
 
 
 class Course(StrEnum):
@@ -39,10 +44,11 @@ class Course(StrEnum):
 
 @dataclass(frozen=True)
 class StartCourse:
-    """One series (`what`: "time" or "energy") of one process start.
+    """One series (`what`: "time" or "power") of one process start.
 
     `levels`: of each stretch, relative to the median of the start; `from_s`: when each begins, since the first measured
-    inference; `steady_from_s`: begin of the last level, None if there is no steady state.
+    inference; `steady_from_s`: begin of the last level, None if there is no steady state; `median`: of the start, s or
+    W; `matters`: worth a flag.
     """
 
     start: int
@@ -51,20 +57,23 @@ class StartCourse:
     levels: tuple[float, ...]
     from_s: tuple[float, ...]
     steady_from_s: float | None
+    median: float = math.nan
+    matters: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return self.course not in (Course.FLAT, Course.UNKNOWN) and self.change_rel >= MATTERS_REL
 
     @property
     def change_rel(self) -> float:
         """How far the level that is farthest from the last one lies from it, relative."""
         return max((abs(level / self.levels[-1] - 1) for level in self.levels), default=0.0) if self.levels else 0.0
 
-    @property
-    def matters(self) -> bool:
-        return self.course not in (Course.FLAT, Course.UNKNOWN) and self.change_rel >= MATTERS_REL
-
     def to_json(self) -> dict[str, Any]:
         return {
             "start": self.start, "of": self.what, "course": str(self.course), "change_rel": self.change_rel,
-            "levels_rel": list(self.levels), "from_s": list(self.from_s), "steady_from_s": self.steady_from_s,
+            "matters": self.matters, "levels_rel": list(self.levels), "from_s": list(self.from_s),
+            "steady_from_s": self.steady_from_s,
         }  # fmt: skip
 
 
@@ -106,21 +115,41 @@ class Steadiness:
 
 
 def steadiness(timeline: Timeline, solution: Solution) -> Steadiness:
-    """Courses of the time of an inference (from stamps) and of its energy (by block) in every process start."""
+    """Courses of the time of an inference (from stamps) and of its dynamic power (by block) in every process start.
+
+    Energy is the product of the two. Apart, the outliers of times do not hide in it what power does.
+    """
     windows = [s.window for s in solution.starts]
     times = [] if any(w.by_time for w in windows) else _courses("time", [_times(timeline, w) for w in windows])
-    energies = _courses("energy", [_energies(s.window, s.block_j) for s in solution.starts])
-    return Steadiness((*times, *energies), {w.start: _work_before_s(timeline, w) for w in windows})
+    powers = _without_housekeeping(_courses("power", [_powers(s) for s in solution.starts]))
+    return Steadiness((*times, *powers), {w.start: _work_before_s(timeline, w) for w in windows})
 
 
 @dataclass(frozen=True)
 class _Series:
-    """Points (N,) in any unit, when each begins (s since the first measured inference), and when the last one ends."""
+    """Points (N,) in any unit, when each begins (s since the first measured inference), and when the last one ends.
+
+    `burst_s`, `outlier_s`: what lasts no longer is no level of its own; a point that lasts no longer is drawn in.
+    """
 
     start: int
     value: FloatArray
     from_s: FloatArray
     end_s: float
+    burst_s: float = 0.0
+    outlier_s: float = 0.0
+
+    def points(self, seconds: float) -> int:
+        """How many points last so long, at least."""
+        return math.ceil(seconds / self.end_s * len(self.value))
+
+    @property
+    def least(self) -> int:
+        return max(2, round(LEAST_SHARE * len(self.value)), self.points(self.burst_s))
+
+    @property
+    def known(self) -> bool:
+        return len(self.value) >= max(LEAST_POINTS, 2 * self.least) and float(np.median(self.value)) > 0
 
 
 def _times(timeline: Timeline, window: StartWindow) -> _Series:
@@ -134,9 +163,14 @@ def _times(timeline: Timeline, window: StartWindow) -> _Series:
     return _Series(window.start, value, np.asarray(from_s, np.float64), float(end[-1] - begin[0]) * 1e-9)
 
 
-def _energies(window: StartWindow, block_j: FloatArray) -> _Series:
-    from_s = np.linspace(0.0, window.seconds, len(block_j), endpoint=False)
-    return _Series(window.start, block_j, from_s, window.seconds)
+def _powers(start: StartEnergy) -> _Series:
+    """Mean dynamic power (W) within the inferences of each block."""
+    window, blocks = start.window, len(start.block_j)
+    busy_s = (np.diff(window.cut_ns) - window.gap_ns) * 1e-9 / window.count  # of one inference
+    if len(busy_s) != blocks:  # some blocks had no readings: which ones is not kept
+        busy_s = np.full(blocks, window.busy_s / window.n)
+    from_s = np.linspace(0.0, window.seconds, blocks, endpoint=False)
+    return _Series(window.start, start.block_j / busy_s, from_s, window.seconds, BURST_S, OUTLIER_S)
 
 
 def _work_before_s(timeline: Timeline, window: StartWindow) -> float:
@@ -147,35 +181,50 @@ def _work_before_s(timeline: Timeline, window: StartWindow) -> float:
 
 def _courses(what: str, series: Sequence[_Series]) -> list[StartCourse]:
     """`series`: one a start; their scatter is that of all starts together."""
-    known = [s for s in series if len(s.value) >= LEAST_POINTS and np.median(s.value) > 0]
+    known = [s for s in series if s.known]
     sd_rel = max(scatter_of([s.value / np.median(s.value) for s in known]), LEAST_SD_REL)
-    return [
-        _course(what, s, sd_rel)
-        if any(s is k for k in known)
-        else StartCourse(s.start, what, Course.UNKNOWN, (), (), None)
-        for s in series
-    ]
+    unknown = (Course.UNKNOWN, (), (), None)
+    found = [_course(what, s, sd_rel) if s.known else StartCourse(s.start, what, *unknown) for s in series]
+    return [replace(course, matters=course.changed) for course in found]
+
+
+def _without_housekeeping(courses: list[StartCourse]) -> list[StartCourse]:
+    """Of changes of power those that housekeeping does not explain: it adds power for a while, in some start or other, and
+    the scatter of blocks and starts counts it. What returns in most starts is the work's own course; what takes power
+    away, against what the starts usually draw, is the board's."""
+    known = [c for c in courses if c.course is not Course.UNKNOWN]
+    usual = float(np.median([c.median for c in known])) if known else math.nan
+    often = {one for one in Course if 2 * sum(c.changed and c.course is one for c in known) > len(known)}
+    return [replace(c, matters=c.changed and (c.course in often or _is_drop(c, usual))) for c in courses]
+
+
+def _is_drop(course: StartCourse, usual: float) -> bool:
+    """The low level is farther from what is usual than the high one."""
+    below, above = usual - min(course.levels) * course.median, max(course.levels) * course.median - usual
+    return course.change_rel >= DROP_REL and below > above
 
 
 def _course(what: str, series: _Series, sd_rel: float) -> StartCourse:
-    x = drawn_in(series.value / np.median(series.value), sd_rel)
-    pieces = _merged(x, segments(x, sd_rel))
-    levels = tuple(float(x[a:b].mean()) for a, b in pieces)
+    middle = float(np.median(series.value))
+    x = drawn_in(series.value / middle, sd_rel, reach=max(2, series.points(series.outlier_s)))
+    pieces = _merged(x, segments(x, sd_rel, least=series.least))
+    levels = tuple(float(np.median(x[a:b])) for a, b in pieces)
     from_s = tuple(float(series.from_s[a]) for a, _ in pieces)
     if len(pieces) == 1:
-        return StartCourse(series.start, what, Course.FLAT, levels, from_s, 0.0)
+        return StartCourse(series.start, what, Course.FLAT, levels, from_s, 0.0, middle)
     if series.end_s - from_s[-1] < STEADY_SHARE * series.end_s:
-        return StartCourse(series.start, what, Course.NO_STEADY_STATE, levels, from_s, None)
+        return StartCourse(series.start, what, Course.NO_STEADY_STATE, levels, from_s, None, middle)
     lowest = levels[-1] <= min(levels) * (1 + SAME_REL)
     course = Course.WARM_UP if lowest else Course.SLOW_DOWN
-    return StartCourse(series.start, what, course, levels, from_s, from_s[-1])
+    return StartCourse(series.start, what, course, levels, from_s, from_s[-1], middle)
 
 
 def _merged(x: FloatArray, pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbours whose levels differ by less than SAME_REL become one, the most alike first."""
+    """Neighbours whose levels differ by less than SAME_REL become one, the most alike first. A level is a median: a
+    burst of power does not make one."""
     pieces = list(pieces)
     while len(pieces) > 1:
-        levels = np.array([x[a:b].mean() for a, b in pieces])
+        levels = np.array([np.median(x[a:b]) for a, b in pieces])
         apart = np.abs(np.diff(levels)) / np.abs(levels[:-1])
         k = int(np.argmin(apart))
         if apart[k] >= SAME_REL:
