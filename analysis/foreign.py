@@ -13,11 +13,13 @@ import numpy as np
 
 from analysis.energy.budget import Combined
 from analysis.energy.standby import NOTHING, Standby, find_standby
+from analysis.energy.standby_course import Temperature
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
 from harness.core.clock import ClockMap
 from harness.core.result import BudgetPart, EnergyResult
 from harness.core.spec import ProtocolSpec
+from harness.core.telemetry import Telemetry
 from harness.core.timeline import Timeline
 from harness.core.trace import ReadingKind
 
@@ -66,12 +68,23 @@ def declared_lag(protocol: ProtocolSpec, channel: ChannelCurve, timeline: Timeli
     return Lag(0, dict.fromkeys(timeline.starts, 0), u, 0.0, 0.0, None, None, declared=True)
 
 
-def standby_of(protocol: ProtocolSpec, channel: ChannelCurve, timeline: Timeline, lag: Lag) -> Standby:
-    """The brackets; nothing where gross energy is asked for; one alone where the protocol had none."""
+def standby_of(
+    protocol: ProtocolSpec, channel: ChannelCurve, timeline: Timeline, lag: Lag, told: Telemetry | None = None
+) -> Standby:
+    """The brackets; nothing where gross energy is asked for; one alone where the protocol had none. `told`: what the
+    board says of its temperature, for `standby_model: temperature`."""
     if protocol.measurand == "gross":
         return NOTHING
     shift = int(np.median([*lag.lag_ns.values()]))
-    return find_standby(channel, timeline, shift, one_will_do=protocol.standby_s == 0)
+    temperature = None
+    if protocol.standby_model == "temperature":
+        if told is None or told.clock != timeline.clock or not np.isfinite(warm := told.hottest_c()).any():
+            return Standby((), "the protocol follows the board's temperature (standby_model), and the board told none")
+        known = np.isfinite(warm)
+        temperature = Temperature(np.asarray(told.t_ns[known] + shift, np.float64), warm[known])
+    return find_standby(
+        channel, timeline, shift, one_will_do=protocol.standby_s == 0, temperature=temperature
+    )  # fmt: skip
 
 
 def gross_parts(parts: tuple[BudgetPart, ...]) -> tuple[BudgetPart, ...]:
@@ -95,5 +108,9 @@ def measurand_text(protocol: ProtocolSpec, unit: str, batch: int, plane: str, *,
     if protocol.measurand == "gross":
         text = f"gross energy of {of} at {plane}, standby included, {protocol.gap}"
     else:
-        text = f"dynamic energy of {of} above active-idle standby at {plane}, {protocol.gap}"
+        warmth = "not included" if protocol.standby_model == "temperature" else "included"
+        text = (
+            f"dynamic energy of {of} above {protocol.standby_state} standby at {plane}, {protocol.gap}, "
+            f"leakage by its own warmth {warmth}"
+        )
     return text if accuracy_known else f"{text}, in joules as this meter reads them (nobody states its accuracy)"

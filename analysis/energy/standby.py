@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.energy.scatter import block_mean_u
-from analysis.energy.standby_course import Course, Worked, find_course
+from analysis.energy.standby_course import Course, Temperature, Worked, find_course
 from analysis.energy.standby_evidence import Difference, difference, moved_w
 from analysis.energy.standby_levels import find_levels
 from analysis.readings.curve import ChannelCurve, remembered_ns
@@ -112,7 +112,10 @@ class Standby:
 NOTHING = Standby(())
 
 
-def find_standby(channel: ChannelCurve, timeline: Timeline, lag_ns: int, *, one_will_do: bool = False) -> Standby:
+def find_standby(
+    channel: ChannelCurve, timeline: Timeline, lag_ns: int, *, one_will_do: bool = False,
+    temperature: Temperature | None = None,
+) -> Standby:  # fmt: skip
     """The brackets from the spans STANDBY_BEFORE and STANDBY_AFTER, shifted by the lag of the power.
 
     Both are needed, unless `one_will_do`: where the protocol never asked for them (imported traces).
@@ -131,12 +134,20 @@ def find_standby(channel: ChannelCurve, timeline: Timeline, lag_ns: int, *, one_
         if not bracket.coverage >= MIN_COVERAGE:
             return Standby((), f"readings cover {bracket.coverage:.0%} of bracket {phase}, {MIN_COVERAGE:.0%} needed")
         brackets.append(bracket)
-    return _with_course(Standby(tuple(brackets)), channel, timeline, lag_ns)
+    return _with_course(Standby(tuple(brackets)), channel, _worked(timeline, lag_ns), temperature)
 
 
-def _with_course(standby: Standby, channel: ChannelCurve, timeline: Timeline, lag_ns: int) -> Standby:
+def _with_course(
+    standby: Standby, channel: ChannelCurve, worked: tuple[Worked, ...], temperature: Temperature | None
+) -> Standby:
     levels = find_levels(channel, [(b.begin_ns, b.end_ns) for b in standby.brackets])
-    course = find_course(channel, levels, _worked(timeline, lag_ns))
+    if temperature is not None:
+        stretches = [*((b.begin_ns, b.end_ns) for b in standby.brackets), *((w.begin_ns, w.end_ns) for w in worked)]
+        if not all(np.isfinite(temperature.over(*stretch)) for stretch in stretches):
+            return Standby((), "the board told no temperature during a bracket or during the inferences of a start")
+    course = find_course(channel, levels, worked, temperature)
+    if course is None and temperature is not None:
+        return Standby((), "the brackets are too short to follow the board's temperature")
     if course is None:
         return standby
     excess_w = [float(level.excess_w.mean()) for level in levels]
@@ -154,9 +165,9 @@ def _worked(timeline: Timeline, lag_ns: int) -> tuple[Worked, ...]:
     for start in timeline.starts:
         begin, end = timeline.rows(Phase.MEASURED, start)
         busy = float((end - begin).sum())
-        found.append((0.5 * (float(begin.min()) + float(end.max())) + lag_ns, busy))
-    whole = sum(busy for _, busy in found)
-    return tuple(Worked(middle, busy / whole) for middle, busy in found) if whole > 0 else ()
+        found.append((float(begin.min()) + lag_ns, float(end.max()) + lag_ns, busy))
+    whole = sum(busy for _, _, busy in found)
+    return tuple(Worked(begin, end, busy / whole) for begin, end, busy in found) if whole > 0 else ()
 
 
 def _bracket(channel: ChannelCurve, begin_ns: int, end_ns: int) -> Bracket | None:

@@ -13,9 +13,13 @@ A straight line between the brackets subtracts half of the second kind, which is
 worlds. Here all three are in one linear model whose state is filtered through the levels of the brackets in order of
 time (R. E. Kalman, J. Basic Eng. 82 (1960) 35), once for each combination of tau, of the scales of the causes, and of with or
 without a step. Each combination counts by how well it predicted the levels (Bayesian model averaging: J. Hoeting et al.,
-Stat. Sci. 14 (1999) 382). Scales are spread evenly over the logarithm between a ten-thousandth and a tenth of the dynamic
+Stat. Sci. 14 (1999) 382). Scales are spread evenly over the logarithm between a thousandth and a tenth of the dynamic
 power, time constants between a quarter of a bracket and three times the run: nothing is assumed of a board. Warmth is
 driven by the power that was measured. What cannot be told apart is the uncertainty.
+
+On request (`standby_model: temperature`) the second cause is a regression on what the board says of its own temperature
+instead, and standby is what the board would draw at the temperature that the work gave it: then leakage by its warmth is
+subtracted too, and is no part of the figure.
 
 Everything is elementwise over the combinations: no random numbers, no BLAS; cost linear in windows and in grid points.
 """
@@ -33,7 +37,9 @@ from analysis.readings.curve import ChannelCurve, remembered_ns
 from harness.core.clock import FloatArray
 
 TAUS = 5
-SCALES = tuple(float(10**k) for k in np.linspace(-4, -1, 5))  # of the dynamic power
+TAU_RANGE = (1 / 4, 3.0)  # of the shorter bracket; of the whole run
+SCALES = tuple(float(10**k) for k in np.linspace(-3, -1, 4))  # of the dynamic power
+MISFIT = 0.05  # one exponential stands for a die, a board and a context: good to this share of what it explains
 STEP_CHANCE = 1 / 6  # that something switched between the brackets: one more cause beside five time constants
 GRID_NS = 100_000_000
 GRID_POINTS = 20_000
@@ -42,17 +48,35 @@ LEVEL, DRIFT, WARMTH, STEP, MEAN, SLOPE = range(6)  # of the state
 
 @dataclass(frozen=True)
 class Worked:
-    """The measured stretch of a process start: its middle on the power's axis (ns) and its share of the inferences."""
+    """The measured stretch of a process start on the power's axis, and its share of the time spent in inferences."""
 
-    middle_ns: float
+    begin_ns: float
+    end_ns: float
     share: float
+
+    @property
+    def middle_ns(self) -> float:
+        return 0.5 * (self.begin_ns + self.end_ns)
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A board's temperature (N,) in C at times (N,) on the power's axis, ns."""
+
+    t_ns: FloatArray
+    celsius: FloatArray
+
+    def over(self, begin_ns: float, end_ns: float) -> float:
+        """Mean (C) of the readings in a window; NaN without any."""
+        inside = (self.t_ns >= begin_ns) & (self.t_ns <= end_ns)
+        return float(self.celsius[inside].mean()) if inside.any() else float("nan")
 
 
 @dataclass(frozen=True)
 class Course:
     """Standby during the inferences: `mean_w` at `middle_ns` with the standard uncertainty `u_w` of what moved, and how
-    fast it changes there. `warmth_w`: expected warmth of work in the last bracket; `step_share`: weight of the
-    explanations with a step between the brackets."""
+    fast it changes there. `warmth_w`: what warmth of work draws at the end of the last bracket (expected); `step_share`:
+    weight of the explanations with a step between the brackets; `w_per_k`: of the regression on temperature."""
 
     mean_w: float
     middle_ns: float
@@ -60,10 +84,13 @@ class Course:
     u_w: float
     warmth_w: float
     step_share: float
+    w_per_k: float | None = None
 
 
-def find_course(channel: ChannelCurve, brackets: Sequence[Levels], worked: Sequence[Worked]) -> Course | None:
-    """None where the brackets do not enclose the work, or nothing was drawn above them."""
+def find_course(
+    channel: ChannelCurve, brackets: Sequence[Levels], worked: Sequence[Worked], temperature: Temperature | None = None
+) -> Course | None:
+    """`temperature`: regress on it. None where the brackets do not enclose the work, or nothing was drawn above them."""
     if len(brackets) < 2 or not worked:
         return None
     first, last = brackets[0], brackets[-1]
@@ -78,22 +105,32 @@ def find_course(channel: ChannelCurve, brackets: Sequence[Levels], worked: Seque
     if not scale_w > 0:
         return None
     bracket_s = min(float(b.edge_ns[-1] - b.edge_ns[0]) for b in brackets) * 1e-9
-    taus_s = np.geomspace(bracket_s / 4, 3 * (end - begin) * 1e-9, TAUS)
-    warm = _warmth(np.maximum(above, 0.0) / scale_w, float(grid_ns[1] - grid_ns[0]) * 1e-9, taus_s)
+    taus_s = np.geomspace(TAU_RANGE[0] * bracket_s, TAU_RANGE[1] * (end - begin) * 1e-9, TAUS)
+    if temperature is None:
+        warm, span_k = _warmth(np.maximum(above, 0.0) / scale_w, float(grid_ns[1] - grid_ns[0]) * 1e-9, taus_s), 0.0
+    else:
+        above_k = np.interp(grid_ns, temperature.t_ns, temperature.celsius)
+        above_k = above_k - temperature.over(first.edge_ns[0], first.edge_ns[-1])
+        span_k = max(float(np.abs(above_k).max()), 1e-3)
+        warm = above_k[None, :] / span_k
     middle = sum(w.middle_ns * w.share for w in worked)
-    sigma = max(scatter_w([b.level_w for b in brackets]), 1e-5 * scale_w)
+    apart_w = abs(float(np.mean(last.level_w)) - float(np.mean(first.level_w)))
+    sigma = max(scatter_w([b.level_w for b in brackets]), MISFIT * apart_w, 1e-5 * scale_w)
     spread = sum(w.share * (w.middle_ns - middle) ** 2 for w in worked) * 1e-18
     looks = [
         (float(t), np.array([np.interp(t, grid_ns, w) for w in warm]), float(b is last), float(y) - rest_w)
         for b in brackets
         for t, y in zip(b.middle_ns, b.level_w, strict=True)
     ]
-    model = _Models(scale_w, (end - begin) * 1e-9, middle, sigma)
+    model = _Models(scale_w, (end - begin) * 1e-9, middle, sigma, kinds=len(warm))
     for t, kernel, after, level in sorted(looks, key=lambda look: look[0]):
         for w in [w for w in worked if model.last_ns < w.middle_ns <= t]:
-            model.work(w, spread)
+            inside = (grid_ns >= w.begin_ns) & (grid_ns <= w.end_ns)
+            warm_then = float(warm[0][inside].mean()) if span_k and inside.any() else 0.0
+            model.work(w, spread, warm_then)
         model.look(t, kernel, after, level)
-    return model.answer(rest_w, looks[-1][1], (float(last.edge_ns[0]) - float(first.edge_ns[-1])) * 1e-9)
+    between_s = (float(last.edge_ns[0]) - float(first.edge_ns[-1])) * 1e-9
+    return model.answer(rest_w, looks[-1][1], between_s, span_k)
 
 
 def _power(channel: ChannelCurve, end_ns: int) -> tuple[FloatArray, FloatArray]:
@@ -123,10 +160,10 @@ def _warmth(work: FloatArray, step_s: float, taus_s: FloatArray) -> FloatArray:
 class _Models:
     """All combinations side by side: means (6, K), covariances (6, 6, K) of the state, log weights (K,)."""
 
-    def __init__(self, scale_w: float, span_s: float, middle_ns: float, sigma_w: float) -> None:
+    def __init__(self, scale_w: float, span_s: float, middle_ns: float, sigma_w: float, *, kinds: int) -> None:
         scales = np.array(SCALES) * scale_w
         walk, drift, warmth, tau, step = (
-            g.ravel() for g in np.meshgrid(scales, scales, scales, np.arange(TAUS), np.arange(2), indexing="ij")
+            g.ravel() for g in np.meshgrid(scales, scales, scales, np.arange(kinds), np.arange(2), indexing="ij")
         )
         self.tau: NDArray[np.int64] = tau.astype(np.int64)
         self.step = step > 0
@@ -165,19 +202,19 @@ class _Models:
         self.m += gain * off
         self.p -= gain[:, None] * load[None, :]
 
-    def work(self, worked: Worked, spread_s2: float) -> None:
-        """Measured inferences here: their standby (without warmth) enters the mean, and its slope."""
+    def work(self, worked: Worked, spread_s2: float, warm: float) -> None:
+        """Measured inferences here: their standby, with this much of the warmth, enters the mean and its slope."""
         x = self._walk_to(worked.middle_ns)
         lever = x * self.span_s / spread_s2 if spread_s2 > 0 else 0.0
         for into, share in ((MEAN, worked.share), (SLOPE, worked.share * lever)):
-            self.m[into] += share * (self.m[LEVEL] + x * self.m[DRIFT])
-            row = share * (self.p[LEVEL] + x * self.p[DRIFT])
-            own = share * (row[LEVEL] + x * row[DRIFT])
+            self.m[into] += share * (self.m[LEVEL] + x * self.m[DRIFT] + warm * self.m[WARMTH])
+            row = share * (self.p[LEVEL] + x * self.p[DRIFT] + warm * self.p[WARMTH])
+            own = share * (row[LEVEL] + x * row[DRIFT] + warm * row[WARMTH])
             self.p[into] += row
             self.p[:, into] += row
             self.p[into, into] += own
 
-    def answer(self, rest_w: float, kernel: FloatArray, between_s: float) -> Course:
+    def answer(self, rest_w: float, kernel: FloatArray, between_s: float, span_k: float) -> Course:
         """Averages over the combinations. Warmth is not negative: a normal distribution cut at 0; a step came at any time
         between the brackets."""
         from scipy.special import log_ndtr
@@ -202,6 +239,7 @@ class _Models:
         spread = float(np.sum(weight * (np.maximum(var, 0.0) + (mean - centre) ** 2)))
         slope = float(np.sum(weight * m[SLOPE])) + float(np.sum(weight * m[STEP])) / max(between_s, 1e-9)
         warmth = float(np.sum(weight * m[WARMTH] * kernel[self.tau]))
+        w_per_k = float(np.sum(weight * m[WARMTH])) / span_k if span_k else None
         return Course(
-            rest_w + centre, self.middle_ns, slope, spread**0.5, warmth, float(weight[self.step].sum())
-        )  # fmt: skip
+            rest_w + centre, self.middle_ns, slope, spread**0.5, warmth, float(weight[self.step].sum()), w_per_k
+        )

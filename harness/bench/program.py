@@ -39,5 +39,5 @@ def start_program(protocol: ProtocolSpec) -> tuple[Step, ...]:
 
 
 def standby_program(phase: Phase, seconds: float) -> tuple[Step, ...]:
-    """An idle bracket: agent alive, model loaded, nothing spinning."""
+    """An idle bracket: the agent sleeps, with what it has loaded or nothing (`standby_state`)."""
     return (Step("idle", phase, seconds=seconds),)

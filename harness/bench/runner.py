@@ -108,9 +108,11 @@ class _Run:
         try:
             with self._recording(meters):
                 self._idle_reference()
+                self._deep_bracket("before", 0)
                 for start in range(self.spec.protocol.starts):
                     with self.events.step("start", run_id=self.spec.run_id, start=start):
                         self._one_start(start)
+                self._deep_bracket("after", self.spec.protocol.starts - 1)
                 after = self._tail()
             if self.spec.protocol.layers != "off":
                 put_layers(self.spec, self.board, self.writer, self.events, self.layer_stamps)
@@ -195,12 +197,13 @@ class _Run:
             if start == 0:
                 self.writer.put_json("runtime", dict(report.details))
                 self._check_outputs(session)
-                self._bracket("before", session, start)
+                if not self._deep_idle:
+                    self._bracket("before", session, start)
             with self._step("program", start=start):
                 self._perform(session, start, start_program(protocol))
             if protocol.layers == "instances" and isinstance(session, ProfilingSession):
                 self._keep_stamps(session.layer_stamps(), start)
-            if start == protocol.starts - 1:
+            if start == protocol.starts - 1 and not self._deep_idle:
                 self._bracket("after", session, start)
             self.writer.put_pings(session.clock, session.ping(PINGS))
         finally:
@@ -210,6 +213,24 @@ class _Run:
     def _keep_stamps(self, stamps: LayerStamps | None, start: int) -> None:
         self.layer_stamps.append(stamps)
         self.events.emit("layers_stamped", start=start, inferences=0 if stamps is None else len(stamps.start))
+
+    @property
+    def _deep_idle(self) -> bool:
+        return self.spec.protocol.standby_state == "deep-idle"
+
+    def _deep_bracket(self, when: str, start: int) -> None:
+        """Standby with no model loaded anywhere: an agent that loads nothing stamps the bracket, and no other lives."""
+        if not self._deep_idle:
+            return
+        session = self.board.start_agent(self.spec, start)
+        try:
+            session.hello()
+            self.writer.put_pings(session.clock, session.ping(PINGS))
+            self._bracket(when, session, start)
+            self.writer.put_pings(session.clock, session.ping(PINGS))
+        finally:
+            self.link_account.extend({"start": start, **entry} for entry in session.link_account)
+            session.close()
 
     def _bracket(self, when: str, session: AgentSession, start: int) -> None:
         phase = Phase.STANDBY_BEFORE if when == "before" else Phase.STANDBY_AFTER

@@ -70,11 +70,11 @@ def test_gap_energy_is_a_line_of_its_own(SmallWorld: Any, tmp_path: Path) -> Non
 def test_a_standby_that_drifts_evenly_is_followed(drift_w: float, SmallWorld: Any, tmp_path: Path) -> None:
     world = SmallWorld(drift_w=drift_w)
     result = result_of(world, tmp_path)
-    assert result.energy_per_inference_j == pytest.approx(world.true_j, rel=2e-3)
     first, last = result.details["standby_brackets_w"]
     assert np.sign(last - first) == np.sign(drift_w)
     drift = next(p for p in result.budget if p.name == "standby drift")
-    assert drift.u_j == pytest.approx(abs(last - first) / np.sqrt(12) * result.details["mean_inference_s"])
+    assert result.energy_per_inference_j == pytest.approx(world.true_j, abs=2 * drift.u_j)
+    assert drift.u_j < abs(last - first) / 2 * result.details["mean_inference_s"]
 
 
 def test_one_watt_more_everywhere_leaves_dynamic_energy(SmallWorld: Any, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ class VirtualAgent:
 
     def perform(self, program: Sequence[Step], start: int, *, seed: int) -> Timeline:
         """Carry out the steps without a break; returns spans and stamps on the board's clock."""
-        if self._durations is None or self._spec is None:
+        if self._durations is None and any(step.op == "infer" for step in program):
             raise SpecError("the virtual agent has no model loaded", hint="call load first")
         rng = np.random.default_rng([seed, start, self._rig.world.seed])
         made = _Laid(self._board, start)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.energy.standby import Standby, find_standby
+from analysis.energy.standby_course import Temperature
 from analysis.energy.standby_levels import find_levels
 from analysis.readings.curve import ChannelCurve
 from analysis.verdict.standby_moved import standby_flags, standby_moved
@@ -42,7 +43,7 @@ def channel(power_w: np.ndarray) -> ChannelCurve:
 
 def board(seed: int) -> np.ndarray:
     """2 W at rest, work on top, white noise."""
-    busy = (T_S > WORK[0]) & (T_S < WORK[1])
+    busy = (WORK[0] < T_S) & (WORK[1] > T_S)
     return 2.0 + DYNAMIC_W * busy + 0.02 * np.random.default_rng(seed).standard_normal(len(T_S))
 
 
@@ -52,13 +53,13 @@ def daemons(seed: int, *, rate_hz: float, mean_s: float, watt: float) -> np.ndar
     begin = rng.uniform(0, T_S[-1], rng.poisson(rate_hz * T_S[-1]))
     power = np.zeros(len(T_S))
     for at, length in zip(begin, mean_s * rng.uniform(0.4, 1.6, len(begin)), strict=True):
-        power[(T_S >= at) & (T_S < at + length)] += watt
+        power[(at <= T_S) & (at + length > T_S)] += watt
     return power
 
 
 def warmth(tau_s: float, watt: float) -> np.ndarray:
     """What a part that warms up with the work leaks."""
-    busy = (T_S > WORK[0]) & (T_S < WORK[1])
+    busy = (WORK[0] < T_S) & (WORK[1] > T_S)
     gain, state, out = -np.expm1(-PERIOD_NS * 1e-9 / tau_s), 0.0, np.empty(len(T_S))
     for k, value in enumerate(busy.tolist()):
         state += gain * (value - state)
@@ -66,8 +67,13 @@ def warmth(tau_s: float, watt: float) -> np.ndarray:
     return watt * out
 
 
-def found(power_w: np.ndarray) -> Standby:
-    return find_standby(channel(power_w), timeline(), 0)
+def found(power_w: np.ndarray, temperature: Temperature | None = None) -> Standby:
+    return find_standby(channel(power_w), timeline(), 0, temperature=temperature)
+
+
+def told(celsius: np.ndarray) -> Temperature:
+    """A temperature of the board, read once a second."""
+    return Temperature(T_S[::500] * 1e9, celsius[::500])
 
 
 def at_work(standby: Standby) -> float:
@@ -101,7 +107,7 @@ def test_spikes_are_part_of_standby_and_move_no_level() -> None:
 
 @pytest.mark.parametrize("at_s", [3.0, 5.0, 7.0, 43.0, 45.0, 47.0])
 def test_a_fan_that_switches_within_a_bracket_is_refused(at_s: float) -> None:
-    power = board(3) + 0.6 * (at_s < T_S) * (T_S < at_s + 20)
+    power = board(3) + 0.6 * (at_s < T_S) * (at_s + 20 > T_S)
     standby = found(power)
     assert 0.5 < standby.moved_w < 0.65
     assert "within a bracket" in standby_moved(standby, DYNAMIC_W) or "differ" in standby_moved(standby, DYNAMIC_W)
@@ -122,7 +128,7 @@ def test_busy_daemons_are_scatter_and_no_reason_to_refuse() -> None:
 def test_a_jump_between_brackets_is_refused_also_under_daemons() -> None:
     seen = []
     for s in range(40):
-        power = board(s) + daemons(s, rate_hz=0.5, mean_s=0.1, watt=1) + 0.8 * (T_S > 14 + 0.5 * s)
+        power = board(s) + daemons(s, rate_hz=0.5, mean_s=0.1, watt=1) + 0.8 * (14 + 0.5 * s < T_S)
         seen.append(bool(standby_moved(found(power), DYNAMIC_W)))
     assert np.mean(seen) >= 0.95
 
@@ -150,7 +156,9 @@ def test_a_drift_of_the_room_passes_through_the_work(drift_w: float) -> None:
     power = board(7) + drift_w * T_S / 50
     standby = found(power)
     assert at_work(standby) == pytest.approx(2.0 + drift_w * sum(WORK) / 2 / 50, abs=0.02)
-    assert abs(at_work(standby) - 2.0 - drift_w * sum(WORK) / 2 / 50) < 3 * (standby.course.u_w if standby.course else 0)
+    assert abs(at_work(standby) - 2.0 - drift_w * sum(WORK) / 2 / 50) < 3 * (
+        standby.course.u_w if standby.course else 0
+    )
 
 
 def test_what_cannot_be_told_apart_is_the_uncertainty() -> None:
@@ -179,3 +187,26 @@ def test_levels_follow_the_quiet_slices_and_nothing_is_trimmed() -> None:
     assert first.level_w == pytest.approx(2.0, abs=0.05)
     whole = float(first.level_w.mean() + first.excess_w.mean())
     assert whole == pytest.approx(float(power[:4500].mean()), abs=1e-3)
+
+
+def test_on_request_standby_follows_the_boards_temperature() -> None:
+    """0.02 W of leakage a kelvin, 20 K of warmth: subtracted at the temperature of the work, extrapolated from the decay."""
+    warm_k = warmth(15.0, 20.0)
+    power = board(10) + 0.02 * warm_k
+    standby = found(power, told(40.0 + warm_k))
+    worked = np.mean([warm_k[(a * 1e-9 <= T_S) & (b * 1e-9 >= T_S)].mean() for a, b in zip(*work_ns(), strict=True)])
+    assert standby.course is not None and standby.course.w_per_k == pytest.approx(0.02, rel=0.1)
+    assert at_work(standby) == pytest.approx(2.0 + 0.02 * worked, abs=3 * standby.course.u_w)
+    assert standby.course.u_w < 0.05
+    assert at_work(found(power)) == pytest.approx(2.0, abs=0.02)
+
+
+def test_a_board_that_tells_no_temperature_during_the_work_has_no_such_standby() -> None:
+    whole = told(40.0 + warmth(15.0, 20.0))
+    rest = (whole.t_ns < WORK[0] * 1e9) | (whole.t_ns > WORK[1] * 1e9)
+    standby = found(board(10), Temperature(whole.t_ns[rest], whole.celsius[rest]))
+    assert "no temperature" in standby.problem
+
+
+def work_ns() -> tuple[np.ndarray, np.ndarray]:
+    return timeline().rows(Phase.MEASURED)
