@@ -105,22 +105,22 @@ class Readings:
     def middle_s(self) -> float:
         return float(self.t_s[0] + self.t_s[-1]) / 2
 
-    def column(self, load: Load, kernel: Kernel) -> FloatArray:
-        """What the load would read through the kernel."""
+    def columns(self, load: Load, kernel: Kernel) -> FloatArray:
+        """What the load, and what it holds after work, would read through the kernel, (N, 1) or (N, 2)."""
         ends = self.t_s - kernel.delay_s - kernel.rate * (self.t_s - self.middle_s)
-        return load.read(ends, window_s=kernel.window_s, tau_s=kernel.tau_s)
+        parts = [load] if load.held is None else [load, load.held]
+        return np.column_stack([p.read(ends, window_s=kernel.window_s, tau_s=kernel.tau_s) for p in parts])
 
     def square(self, load: Load, kernel: Kernel) -> float:
         """Sum of squares that the kernel leaves, levels and drift at their best."""
-        column = self.column(load, kernel)
-        column = column - self.base @ (self.base.T @ column)
-        own = float(column @ column)
-        along = float(column @ self.bare_w)
-        return float(self.bare_w @ self.bare_w) - (along * along / own if own > 0 else 0.0)
+        columns = self.columns(load, kernel)
+        columns = columns - self.base @ (self.base.T @ columns)
+        along = columns.T @ self.bare_w
+        return float(self.bare_w @ self.bare_w - along @ np.linalg.pinv(columns.T @ columns, rcond=1e-12) @ along)
 
     def solved(self, load: Load, kernel: Kernel) -> tuple[float, FloatArray, FloatArray]:
-        """(sum of squares, coefficients (D+1,): drift and gain, residuals)."""
-        x = np.column_stack([self.drift, self.column(load, kernel)])
+        """(sum of squares, coefficients (D+1,) or (D+2,): drift, gain, held level; residuals)."""
+        x = np.column_stack([self.drift, self.columns(load, kernel)])
         coefficients = np.linalg.lstsq(x, self.power_w, rcond=None)[0]
         rest = self.power_w - x @ coefficients
         return float(rest @ rest), np.asarray(coefficients, np.float64), np.asarray(rest, np.float64)
@@ -216,30 +216,32 @@ def _descend(load: Load, readings: Readings, start: Kernel, search: Search, *, e
 def _with_rate(load: Load, readings: Readings, kernel: Kernel, scale_s: float) -> Kernel:
     """One Gauss-Newton step of the rate."""
     _, coefficients, rest = readings.solved(load, kernel)
-    slope = coefficients[-1] * _slope(load, readings, kernel, "lag_s", scale_s)
+    sizes = coefficients[readings.drift.shape[1] :]
+    slope = _slope(load, readings, kernel, "lag_s", scale_s) @ sizes
     column = slope * (readings.t_s - readings.middle_s)
-    x = np.column_stack([readings.drift, readings.column(load, kernel), slope, column])
+    x = np.column_stack([readings.drift, readings.columns(load, kernel), slope, column])
     step = float(np.linalg.lstsq(x, rest, rcond=None)[0][-1])
     return Kernel(kernel.lag_s, kernel.window_s, kernel.tau_s, kernel.rate + step)
 
 
 def _slope(load: Load, readings: Readings, kernel: Kernel, name: str, scale_s: float) -> FloatArray:
-    """Change of the column with a field of the kernel, per s."""
+    """Change of the columns with a field of the kernel, per s."""
     value = getattr(kernel, name)
     h = max(0.05 * scale_s, 0.02 * abs(value) if name != "lag_s" else 0.0)
     low, high = (value - h, value + h) if name == "lag_s" else (max(value - h, 0.0), value + h)
     fields = {"lag_s": kernel.lag_s, "window_s": kernel.window_s, "tau_s": kernel.tau_s, "rate": kernel.rate}
-    a = readings.column(load, Kernel(**(fields | {name: low})))
-    b = readings.column(load, Kernel(**(fields | {name: high})))
+    a = readings.columns(load, Kernel(**(fields | {name: low})))
+    b = readings.columns(load, Kernel(**(fields | {name: high})))
     return np.asarray((b - a) / (high - low), np.float64)
 
 
 def _measured(load: Load, readings: Readings, kernel: Kernel, search: Search) -> KernelFit:
     free, scale_s, rate = search.free, search.scale_s, search.rate
     square, coefficients, rest = readings.solved(load, kernel)
-    gain = float(coefficients[-1])
-    slopes = {name: gain * _slope(load, readings, kernel, name, scale_s) for name in free}
-    columns = [slopes[name] for name in free] + [readings.column(load, kernel)]
+    sizes = coefficients[readings.drift.shape[1] :]
+    gain = float(sizes[0])
+    slopes = {name: _slope(load, readings, kernel, name, scale_s) @ sizes for name in free}
+    columns = [slopes[name] for name in free] + list(readings.columns(load, kernel).T)
     if rate:
         columns.append(slopes["lag_s"] * (readings.t_s - readings.middle_s))
     jacobian = np.column_stack([*columns, readings.drift])

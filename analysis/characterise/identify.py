@@ -24,7 +24,10 @@ T95 = 2.07  # Student, 23 blocks
 SAME = 0.05  # a window within 5 % of the update is a mean over it, if that is all that is known
 WIDE = 0.35  # a window known no better than this, relative to the update, names more than one kind
 FOLLOWS = 1.0  # a time constant of more updates than this is the meter's memory; of less, it may be the supply's rise
+LOAD_RISE_S = 0.005  # what a supply and a board may take to reach their power: nothing shorter is surely the meter's
 RISE_STEPS = 2000
+HOLDS_S, HOLDS = (0.004, 3.0), 16  # how long power may stay up after work, and how many lengths are tried first
+HOLD_READINGS = 4000
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ def identify(
     if len(readings.t_s) < 16:
         raise NotTold(f"{len(readings.t_s)} new readings are too few: record longer")
     fits, peaks = _fits(load, readings, updates, lags_s, rate=rate)
+    if not load.watt and (held := _held(load, readings, min(fits.values(), key=lambda f: f.square))) is not None:
+        load = held
+        fits, peaks = _fits(load, readings, updates, lags_s, rate=rate)
     criterion = {name: _criterion(fit, min(f.square for f in fits.values()), fits) for name, fit in fits.items()}
     best = min(criterion, key=lambda name: criterion[name])
     fit = fits[best]
@@ -115,6 +121,24 @@ def identify(
     kinds = tuple(dict.fromkeys(kind for one in possible for kind in _kinds(one, updates.period_s, load)))
     others = [one for one in possible if one is not fit and set(_kinds(one, updates.period_s, load)) & set(kinds)]
     return _character(load, readings, updates, fit, others, kinds, rivals)
+
+
+def _held(load: Load, readings: Readings, fit: KernelFit) -> Load | None:
+    """The load with the stretch after work for which power stays up, if the readings show one."""
+    some = readings.thinned(HOLD_READINGS)
+    rest = np.diff(load.knot_s)[load.level == 0][1:-1]
+    if len(rest) == 0:
+        return None
+
+    def square(hold_s: float) -> float:
+        return some.square(load.holding(hold_s), fit.kernel)
+
+    tried = np.geomspace(HOLDS_S[0], max(2 * HOLDS_S[0], min(HOLDS_S[1], 0.9 * float(rest.max()))), HOLDS)
+    best = min(tried.tolist(), key=square)
+    for step in (1.2, 1.05, 1.01):
+        best = min((best / step**2, best / step, best, best * step, best * step**2), key=square)
+    gained = min(fit.n_free, len(some.t_s)) * float(np.log(some.square(load, fit.kernel) / square(best)))
+    return load.holding(best) if gained > 2 * CLEAR else None
 
 
 def _fits(
@@ -194,6 +218,8 @@ def _kinds(fit: KernelFit, period: float, load: Load) -> tuple[ReadingKind, ...]
         found.append(ReadingKind.MEAN)
     if high > (1 + SAME) * period:
         found.append(ReadingKind.OVERLAPPING)
+        if ReadingKind.MEAN not in found and not load.watt and low < period + LOAD_RISE_S:
+            found.insert(0, ReadingKind.MEAN)  # the load's own rise may look like a longer window
     narrow = half < WIDE * period / 2
     if found[0] is not ReadingKind.FILTERED and narrow:
         if ReadingKind.MEAN in found and low <= period <= high:

@@ -8,7 +8,7 @@ which changes by g <- x + (g - x) exp(-d/tau) over a stretch d of constant load 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,8 @@ class Load:
     """Load of constant level between knots. `knot_s`: float64 (K,) seconds on the axis whose zero is `origin_ns`;
     `level`: float64 (K-1,), share of the busy level (0..1) or W; `total`: (K,) its integral up to each knot.
 
-    Outside its knots it is constant (the first and the last level). `watt`: whether levels are W.
+    Outside its knots it is constant (the first and the last level). `watt`: whether levels are W. `held`: another
+    waveform of a size of its own that the readings hold too (`holding`).
     """
 
     origin_ns: int
@@ -33,6 +34,7 @@ class Load:
     level: FloatArray
     total: FloatArray
     watt: bool
+    held: Load | None = None
 
     @classmethod
     def of_levels(cls, origin_ns: int, knot_s: FloatArray, level: FloatArray, *, watt: bool) -> Load:
@@ -49,6 +51,17 @@ class Load:
         knot = np.asarray(np.r_[edge[0] - 1.0, edge, edge[-1] + 1.0], np.float64)
         share = np.asarray(np.arange(len(knot) - 1) % 2, np.float64)
         return cls.of_levels(origin, knot, share, watt=False)
+
+    def holding(self, hold_s: float) -> Load:
+        """A load of stamps whose power stays up for `hold_s` after work, at a level that is not known (governors, idle
+        states, accelerators that sleep late): that stretch is a second waveform, 1 from the end of work on."""
+        busy = np.flatnonzero(self.level > 0)
+        end, nearest = self.knot_s[busy + 1], np.r_[self.knot_s[busy[1:]], np.inf]
+        until = np.minimum(end + hold_s, nearest)
+        knot = np.r_[end[0] - 1.0, np.stack([end, until], axis=1).ravel(), until[-1] + 1.0]
+        apart = np.r_[True, np.diff(knot) > 0]
+        share = np.asarray(np.arange(len(knot) - 1) % 2, np.float64)
+        return replace(self, held=Load.of_levels(self.origin_ns, knot[apart], share[apart[1:]], watt=False))
 
     @classmethod
     def of_timeline(cls, timeline: Timeline) -> Load:

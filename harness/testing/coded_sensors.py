@@ -52,12 +52,19 @@ def played(rng: np.random.Generator, *, memory_s: float) -> tuple[NDArray[np.int
     return np.rint(begin * 1e9).astype(np.int64), np.rint(end * 1e9).astype(np.int64)
 
 
-def power_of(begin: NDArray[np.int64], end: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+def power_of(
+    begin: NDArray[np.int64], end: NDArray[np.int64], rng: np.random.Generator, *, hold_s: float = 0.0
+) -> Floats:
     """True power on the grid: 2 W at rest, 3.5 W more when busy, the supply's 0.3 ms, warming, daemons."""
     n = int(end[-1] * 1e-9 / GRID_S) + 20_000
     knot = np.stack([begin, end], axis=1).ravel() * 1e-9
     busy_s = np.r_[0.0, np.cumsum((np.arange(1, len(knot)) % 2) * np.diff(knot))]
     power = np.diff(np.interp(np.arange(n + 1) * GRID_S, knot, busy_s)) / GRID_S * MORE_W
+    if hold_s:  # power stays up after work, at 0.6 of what work adds
+        inside = (np.arange(n) + 0.5) * GRID_S
+        last = np.maximum(np.searchsorted(end * 1e-9, inside) - 1, 0)
+        age = inside - end[last] * 1e-9
+        power = np.maximum(power, 0.6 * MORE_W * ((age > 0) & (age < hold_s)))
     power = filtered(power, RISE_S) + REST_W + 0.03 * np.linspace(0, 1, n)
     for at in rng.uniform(0, n, rng.poisson(0.2 * n * GRID_S)).astype(int):
         power[at : at + int(rng.uniform(0.005, 0.1) / GRID_S)] += rng.uniform(0.05, 0.3)

@@ -58,3 +58,16 @@ def test_a_window_and_a_filter_of_like_memory_are_both_named_where_the_load_cann
     character = found(case, 67_005)
     assert character.kind is None
     assert {ReadingKind.FILTERED, ReadingKind.OVERLAPPING} <= set(character.kinds)
+
+
+def test_power_that_stays_up_after_work_is_no_window() -> None:
+    """Between runs of work a board stays awake for a third of a second: seen as a level of its own."""
+    rng = np.random.default_rng(67_006)
+    case = SENSORS["nvml"]
+    begin, end = played(rng, memory_s=case.memory_s)
+    power = power_of(begin, end, rng, hold_s=0.33)
+    t_ns, value = readings(power, case.sensor, rng)
+    character = identify(Load.of_stamps(begin, end), t_ns, value, raw=None, lags_s=(-0.5, 2.0))
+    assert character.kind is ReadingKind.PART_TIME
+    assert abs(character.window.value - 0.025) < max(character.window.half_95, 0.001)
+    assert character.contrast is not None and abs(character.contrast.value - 3.5) < 0.1
