@@ -267,7 +267,7 @@ class _Solver:
         )  # fmt: skip
         conduct = conduct_of(self.spec.protocol, self.timeline, solution, self.documents)
         flags = tuple(dict.fromkeys((*flags, *conduct.flags)))
-        problem = problem_of_board(self.documents) or problem_of_solution(solution, dynamic) or conduct.problem
+        problem = problem_of_board(self.documents) or conduct.problem or problem_of_solution(solution, dynamic)
         idle = catalogued(self.spec.board.idle, binding)
         standby_u_w = _u_standby(parts, solution)
         if idle and solution.standby.brackets and idle_unlikely(idle, solution.standby_w, standby_u_w, accuracy):

@@ -23,7 +23,7 @@ def cool_down(board: Board, spec: BoardSpec, clock: WaitClock, events: EventStre
     limit_ns = begin_ns + int(spec.cool_max_s * NS_PER_S)
     first_c = None
     while True:
-        zone, hottest_c = _hottest(board, spec)
+        zone, hottest_c = hottest(board, spec, asked=f"cool_to_c is {spec.cool_to_c:g} C")
         first_c = hottest_c if first_c is None else first_c
         waited_s = (clock.now_ns() - begin_ns) / NS_PER_S
         if hottest_c <= spec.cool_to_c:
@@ -43,12 +43,13 @@ def cool_down(board: Board, spec: BoardSpec, clock: WaitClock, events: EventStre
     )  # fmt: skip
 
 
-def _hottest(board: Board, spec: BoardSpec) -> tuple[str, float]:
+def hottest(board: Board, spec: BoardSpec, *, asked: str) -> tuple[str, float]:
+    """Name and temperature (C) of the hottest zone; SpecError saying what was `asked` if the board tells none."""
     temperatures = board.state().get("temperature_c")
     if not temperatures:
         raise SpecError(
-            f"board {spec.name} says nowhere how warm it is, but cool_to_c is {spec.cool_to_c:g} C",
-            hint="leave cool_to_c out of the board's entry, or load the driver of its thermal sensor",
+            f"board {spec.name} says nowhere how warm it is, but {asked}",
+            hint=f"leave {asked.split()[0]} out of the board's entry, or load the driver of its thermal sensor",
         )
     zone, hottest_c = max(temperatures.items(), key=lambda item: item[1])
     return str(zone), float(hottest_c)

@@ -21,6 +21,7 @@ from harness.bench.layers import put_layers
 from harness.bench.program import standby_program, start_program
 from harness.bench.recorder import AnyOpener, Recorder, open_recorder
 from harness.bench.telling import TelemetryRecorder
+from harness.bench.warm_gate import warm_through
 from harness.boards.remote_agent import lease_s
 from harness.core.errors import BenchError
 from harness.core.events import EventStream
@@ -199,6 +200,7 @@ class _Run:
                 self._check_outputs(session)
                 if not self._deep_idle:
                     self._bracket("before", session, start)
+            self._warm_through(session, start)
             with self._step("program", start=start):
                 self._perform(session, start, start_program(protocol))
             if protocol.layers == "instances" and isinstance(session, ProfilingSession):
@@ -209,6 +211,12 @@ class _Run:
         finally:
             self.link_account.extend({"start": start, **entry} for entry in session.link_account)
             session.close()
+
+    def _warm_through(self, session: AgentSession, start: int) -> None:
+        def perform(program: Sequence[Any]) -> None:
+            self._perform(session, start, program)
+
+        warm_through(self.board, self.spec.board, self.clock, self.events, perform, start=start)
 
     def _keep_stamps(self, stamps: LayerStamps | None, start: int) -> None:
         self.layer_stamps.append(stamps)

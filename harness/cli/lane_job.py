@@ -183,7 +183,8 @@ class OpenLane(contextlib.ExitStack):
 def _lease_s(spec: RunSpec) -> float:
     """Until this run is over, whatever it finds; a dead harness on another machine blocks the board twice as long."""
     cooling_s = spec.board.cool_max_s if spec.board.cool_to_c is not None else 0.0
-    return 2 * from_protocol(spec.protocol).high_s + cooling_s + LEASE_MARGIN_S
+    warming_s = spec.protocol.starts * spec.board.warm_max_s if spec.board.warm_to_c is not None else 0.0
+    return 2 * from_protocol(spec.protocol).high_s + cooling_s + warming_s + LEASE_MARGIN_S
 
 
 def _leave(board: Board) -> None:

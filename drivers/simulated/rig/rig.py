@@ -207,7 +207,7 @@ class Rig:
     def told(self, t_ns: Int64Array) -> FloatArray:
         """What the board says of itself (K, channels of telling.CHANNELS) at host times (K,) of its own, in order.
 
-        All edges before the last of them must be laid; no time before it can be asked for again.
+        All edges before the last of them must be laid.
         """
         with self.lock:
             self._render(math.floor(self._seconds(int(t_ns[-1])) / self._slow_s))
@@ -217,6 +217,7 @@ class Rig:
         """The same (channels,) of the newest moment that is played; for a bench in real time."""
         with self.lock:
             newest = np.array([self.origin_ns + round(self._rendered_s * NS)], np.int64)
+            del self._aftermath.log[:-1]
             return np.asarray(self._told(newest)[0], np.float64)
 
     def _told(self, t_ns: Int64Array) -> FloatArray:
@@ -224,7 +225,6 @@ class Rig:
         since_s = np.array([warmth.t_s for warmth in log])
         rows = np.maximum(np.searchsorted(since_s, (t_ns - self.origin_ns) / NS, side="right") - 1, 0)
         told = [self._teller.values(self._seconds(int(t)), log[row]) for t, row in zip(t_ns, rows, strict=True)]
-        del log[: rows[-1]]
         return np.array(told, np.float64)
 
     def voltage_v(self, t_ns: FloatArray) -> FloatArray:

@@ -18,6 +18,7 @@ from drivers.simulated.rig.durations import Durations
 from drivers.simulated.rig.kernels import KernelList
 from drivers.simulated.rig.physics_load import Kind
 from drivers.simulated.rig.rig import Rig
+from drivers.simulated.rig.telling import CHANNELS
 from drivers.simulated.rig.virtual_profile import Profiler, StampedKernels
 from drivers.simulated.rig.virtual_telemetry import RigTelemetry
 from drivers.simulated.rig.workload import kernels_of
@@ -26,6 +27,7 @@ from harness.core.errors import SpecError
 from harness.core.layers import LayerStamps
 from harness.core.ports import AgentSession, CheckItem, LoadReport, ProfileReport, Step, TelemetrySource
 from harness.core.spec import BoardSpec, RunSpec
+from harness.core.telemetry import TelemetryKind
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 from harness.core.waiting import WaitClock
 
@@ -64,7 +66,10 @@ class VirtualBoard:
         return (CheckItem("virtual board", ok=True, found=f"world {self.rig.world.seed}"),)
 
     def state(self) -> Mapping[str, Any]:
-        return {"virtual": True}
+        """How warm it is, as its telemetry says."""
+        told = zip(CHANNELS, self.rig.told(np.array([self.host.now_ns()], np.int64))[0].tolist(), strict=True)
+        warm = {c.name: value for c, value in told if c.kind is TelemetryKind.TEMPERATURE_C}
+        return {"virtual": True, "temperature_c": warm}
 
     def configure(self, spec: RunSpec) -> Mapping[str, Any]:
         return {}
