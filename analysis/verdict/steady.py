@@ -190,8 +190,8 @@ def _courses(what: str, series: Sequence[_Series]) -> list[StartCourse]:
 
 def _without_housekeeping(courses: list[StartCourse]) -> list[StartCourse]:
     """Of changes of power those that housekeeping does not explain: it adds power for a while, in some start or other,
-    and the scatter of blocks and starts counts it. What returns in most starts is the work's own course; what takes power
-    away, against what the starts usually draw, is the board's."""
+    and the scatter of blocks and starts counts it. What returns in most starts is the work's own course; what takes
+    power away, against what the starts usually draw, is the board's."""
     known = [c for c in courses if c.course is not Course.UNKNOWN]
     usual = float(np.median([c.median for c in known])) if known else math.nan
     often = {one for one in Course if 2 * sum(c.changed and c.course is one for c in known) > len(known)}

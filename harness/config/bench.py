@@ -49,6 +49,12 @@ def _board(path: Path, dirs: Sequence[Path]) -> tuple[BoardSpec, BoardFacts | No
         raise document.error(
             f"the directory {file.directory!r} is not absolute", ("directory",), hint="begin it with / or ~/"
         )
+    if file.cool_to_c is not None and file.warm_to_c is not None and file.cool_to_c <= file.warm_to_c:
+        raise document.error(
+            f"cool_to_c {file.cool_to_c:g} is not above warm_to_c {file.warm_to_c:g}: no board is ever both",
+            ("warm_to_c",),
+            hint="runs begin below cool_to_c, process starts are measured above warm_to_c: leave a few degrees between",
+        )
     facts = facts_of(document, file, dirs or config_dirs(start=path.resolve().parent))
     rest = file.model_dump(exclude={"description", "environment", "like", "facts"})
     environment = tuple(sorted(file.environment.items()))
