@@ -1,12 +1,13 @@
 """How well standby at the time of the inferences is found: many worlds of rest and warmth, without meters and clocks.
 
     python benchmarks/stat_standby.py --seed 1 --worlds 200
-    python benchmarks/stat_standby.py --worlds 200 --drift 0.03     # and a drift of random sign, 3 % of the dynamic power
+    python benchmarks/stat_standby.py --worlds 200 --drift 0.03     # and a drift of random sign, 3 % of the dynamic
+    power
     python benchmarks/stat_standby.py --worlds 200 --jump 0.3       # something switches on or off between the brackets
 
-Rest and warmth are those of the simulated rig, drawn from the ranges of `default`; readings are exact means over 10 ms, so
-that errors of standby stand alone. Errors are those of dynamic power, in percent of it, by the sign of the drift added:
-of the shipped course, and of the straight line through the plain means.
+Rest and warmth are those of the simulated rig, drawn from the ranges of `default`; readings are exact means over 10 ms,
+so that errors of standby stand alone. Errors are those of dynamic power, in percent of it, by the sign of the drift
+added: of the shipped course, and of the straight line through the plain means.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ Power = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Played:
-    """One run in one world. `rest_w`: what the board would have drawn had nothing been run; `dynamic_w`: of the work."""
+    """One run in one world. `rest_w`: what the board would have drawn had nothing been run; `dynamic_w`: of the
+    work."""
 
     power_w: Power
     rest_w: Power
@@ -132,7 +134,8 @@ def channel(power_w: Power) -> ChannelCurve:
 
 def in_work(timeline: Timeline, power_w: Power) -> float:
     """Mean (W) over the measured stretches."""
-    return float(np.mean([power_w[a // CELL_NS : b // CELL_NS].mean() for a, b in zip(*timeline.rows(Phase.MEASURED))]))  # noqa: B905
+    stretches = zip(*timeline.rows(Phase.MEASURED), strict=True)
+    return float(np.mean([power_w[a // CELL_NS : b // CELL_NS].mean() for a, b in stretches]))
 
 
 def said(found: Standby, timeline: Timeline) -> tuple[float, float]:
@@ -156,12 +159,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--worlds", type=int, default=100)
     parser.add_argument("--drift", type=float, default=0.0, help="of the dynamic power, over the run, either sign")
-    parser.add_argument(
-        "--jump", type=float, default=0.0, help="of the dynamic power, between the brackets, either sign"
-    )
-    parser.add_argument(
-        "--calm", action="store_true", help="without daemons, ticks and beacons: warmth and the room alone"
-    )
+    parser.add_argument("--jump", type=float, default=0.0, help="the same, at once, between the brackets")
+    parser.add_argument("--calm", action="store_true", help="warmth and the room alone, no daemons")
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--measure-s", type=float, default=5.0)
     parser.add_argument("--standby-s", type=float, default=10.0)
@@ -188,25 +187,23 @@ def main() -> None:
             raise SystemExit(f"world {seed}: no course ({found.problem or 'brackets too short'})")
         truth = in_work(run.timeline, run.rest_w + added)
         percent = 100 / run.dynamic_w
-        course, line = said(found, run.timeline)
+        by_course, by_line = said(found, run.timeline)
         flags = standby_flags(found, run.dynamic_w)
         rows.append((
-            sign, -(course - truth) * percent, -(line - truth) * percent, found.course.u_w * percent,
+            sign, (truth - by_course) * percent, (truth - by_line) * percent, found.course.u_w * percent,
             float(np.hypot(found.course.u_w, found.u_scatter_w)) * percent, bool(standby_moved(found, run.dynamic_w)),
             flags["standby_drift"], flags["standby_not_equivalent"],
         ))  # fmt: skip
-    sign, course, line, drift_u, u, refused, drifting, unknown = (np.array(c) for c in zip(*rows, strict=True))
+    signs, course, line, drift_u, u, refused, drifting, unknown = (np.array(c) for c in zip(*rows, strict=True))
     print(f"{len(rows)} worlds without fan or throttling; error of dynamic power in percent of it")
     for name, error in (("straight line", line), ("course", course)):
         print(table(name, error))
         for s, word in ((1, "up"), (-1, "down")):
-            print(table(f"  drift {word}", error[sign == s]))
-    print(
-        f"  u: median {np.median(u):.3f} (of what moved {np.median(drift_u):.3f}); error > 2 u: {np.mean(np.abs(course) > 2 * u):.1%}"
-    )
-    print(
-        f"  refused {np.mean(refused):.1%}, standby_drift {np.mean(drifting):.1%}, not equivalent {np.mean(unknown):.1%}"
-    )
+            print(table(f"  drift {word}", error[signs == s]))
+    wide = float(np.mean(np.abs(course) > 2 * u))
+    print(f"  u: median {np.median(u):.3f} (of what moved {np.median(drift_u):.3f}); error > 2 u: {wide:.1%}")
+    shares = f"standby_drift {np.mean(drifting):.1%}, not equivalent {np.mean(unknown):.1%}"
+    print(f"  refused {np.mean(refused):.1%}, {shares}")
     caught = refused | drifting
     moved = np.abs(line) > 3 * np.median(u)
     if told.jump and moved.any():

@@ -62,6 +62,7 @@ MATTERS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "plane": ("where the meter taps: losses of supplies lie between", lambda r: r.binding.plane),
     "measurand": ("dynamic energy above standby, or gross energy", lambda r: r.spec.protocol.measurand),
     "standby_state": ("above which state of rest the energy is", _standby_state),
+    "standby_model": ("whether leakage by the work's own warmth is in it", lambda r: r.spec.protocol.standby_model),
     "gap": ("back-to-back inferences are warmer and in cache; pauses are not", _gap),
     "runtime": ("another runtime runs other kernels", lambda r: r.spec.runtime.name),
     "runtime_version": ("so does another version", _version),

@@ -58,8 +58,8 @@ class Standby:
     """Two brackets, and the `course` of standby between them; where their levels do not show it (too short, too few
     readings), their straight line. `problem` is empty or says what is missing.
 
-    With a course, standby is what the board would have drawn had none of the inferences been run: the plain mean of both
-    brackets, moved by what their levels say. `u_scatter_w`, with `dof_scatter`: of that mean.
+    With a course, standby is what the board would have drawn had none of the inferences been run: the plain mean of
+    both brackets, moved by what their levels say. `u_scatter_w`, with `dof_scatter`: of that mean.
 
     One bracket alone is a constant. Without any (measurand gross) nothing is subtracted: what is left above "standby"
     is all that was drawn.

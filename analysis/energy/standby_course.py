@@ -9,17 +9,17 @@ things for the time between:
   after it, exp(-t / tau). None of it is standby: it is there because of the inferences;
 - something switched on or off at an unknown moment between the brackets.
 
-A straight line between the brackets subtracts half of the second kind, which is a bias of -0.3 % in the mean of simulated
-worlds. Here all three are in one linear model whose state is filtered through the levels of the brackets in order of
-time (R. E. Kalman, J. Basic Eng. 82 (1960) 35), once for each combination of tau, of the scales of the causes, and of with or
-without a step. Each combination counts by how well it predicted the levels (Bayesian model averaging: J. Hoeting et al.,
-Stat. Sci. 14 (1999) 382). Scales are spread evenly over the logarithm between a thousandth and a tenth of the dynamic
-power, time constants between a quarter of a bracket and three times the run: nothing is assumed of a board. Warmth is
-driven by the power that was measured. What cannot be told apart is the uncertainty.
+A straight line between the brackets subtracts half of the second kind, which is a bias of -0.3 % in the mean of
+simulated worlds. Here all three are in one linear model whose state is filtered through the levels of the brackets in
+order of time (R. E. Kalman, J. Basic Eng. 82 (1960) 35), once for each combination of tau, of the scales of the causes,
+and of with or without a step. Each combination counts by how well it predicted the levels (Bayesian model averaging: J.
+Hoeting et al., Stat. Sci. 14 (1999) 382). Scales are spread evenly over the logarithm between a thousandth and a tenth
+of the dynamic power, time constants between a quarter of a bracket and three times the run: nothing is assumed of a
+board. Warmth is driven by the power that was measured. What cannot be told apart is the uncertainty.
 
 On request (`standby_model: temperature`) the second cause is a regression on what the board says of its own temperature
-instead, and standby is what the board would draw at the temperature that the work gave it: then leakage by its warmth is
-subtracted too, and is no part of the figure.
+instead, and standby is what the board would draw at the temperature that the work gave it: then leakage by its warmth
+is subtracted too, and is no part of the figure.
 
 Everything is elementwise over the combinations: no random numbers, no BLAS; cost linear in windows and in grid points.
 """
@@ -75,8 +75,9 @@ class Temperature:
 @dataclass(frozen=True)
 class Course:
     """Standby during the inferences: `mean_w` at `middle_ns` with the standard uncertainty `u_w` of what moved, and how
-    fast it changes there. `warmth_w`: what warmth of work draws at the end of the last bracket (expected); `step_share`:
-    weight of the explanations with a step between the brackets; `w_per_k`: of the regression on temperature."""
+    fast it changes there. `warmth_w`: what warmth of work draws at the end of the last bracket (expected);
+    `step_share`: weight of the explanations with a step between the brackets; `w_per_k`: of the regression on
+    temperature."""
 
     mean_w: float
     middle_ns: float
@@ -90,7 +91,8 @@ class Course:
 def find_course(
     channel: ChannelCurve, brackets: Sequence[Levels], worked: Sequence[Worked], temperature: Temperature | None = None
 ) -> Course | None:
-    """`temperature`: regress on it. None where the brackets do not enclose the work, or nothing was drawn above them."""
+    """`temperature`: regress on it. None where the brackets do not enclose the work, or nothing was drawn above
+    them."""
     if len(brackets) < 2 or not worked:
         return None
     first, last = brackets[0], brackets[-1]
@@ -134,8 +136,8 @@ def find_course(
 
 
 def _power(channel: ChannelCurve, end_ns: int) -> tuple[FloatArray, FloatArray]:
-    """Mean power (W) over an even grid from the first reading to `end_ns`, and the ends of its cells (ns). A cell without
-    readings drew what the one before it did."""
+    """Mean power (W) over an even grid from the first reading to `end_ns`, and the ends of its cells (ns). A cell
+    without readings drew what the one before it did."""
     begin_ns = int(channel.curve.edge_ns[0])
     step = max(GRID_NS, remembered_ns(channel.reading), (end_ns - begin_ns) // GRID_POINTS)
     edge = np.arange(begin_ns, end_ns + step, step, dtype=np.int64)
@@ -187,7 +189,7 @@ class _Models:
         """A window's level: that of the walk, drift x time, warmth x kernel, and the step if it is past it."""
         first = not np.isfinite(self.last_ns)
         x = self._walk_to(t_ns)
-        weight = {DRIFT: x, WARMTH: kernel[self.tau], STEP: after}
+        weight: dict[int, FloatArray | float] = {DRIFT: x, WARMTH: kernel[self.tau], STEP: after}
         if first:  # nothing is known of the level before: it is the first one seen, less the rest of it
             self.m[LEVEL] = level_w
             for i, g in weight.items():
@@ -215,8 +217,8 @@ class _Models:
             self.p[into, into] += own
 
     def answer(self, rest_w: float, kernel: FloatArray, between_s: float, span_k: float) -> Course:
-        """Averages over the combinations. Warmth is not negative: a normal distribution cut at 0; a step came at any time
-        between the brackets."""
+        """Averages over the combinations. Warmth is not negative: a normal distribution cut at 0; a step came at any
+        time between the brackets."""
         from scipy.special import log_ndtr
 
         sd = np.sqrt(np.maximum(self.p[WARMTH, WARMTH], 1e-300))

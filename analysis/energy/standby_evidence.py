@@ -1,11 +1,12 @@
-"""Has standby moved? Shown, excluded, or not known: three answers, and a noisy short record never passes for a steady one.
+"""Has standby moved? Shown, excluded, or not known: three answers, and a noisy short record never passes for a steady
+one.
 
 Two brackets are *shown apart* by more than a limit if the one-sided 95 % bound of their difference lies beyond it, and
 *shown alike* if both one-sided bounds lie within (two one-sided tests: D. Schuirmann, J. Pharmacokinet. Biopharm. 15
 (1987) 657). A test whether the difference "includes 0" would reward records that are too noisy to see anything.
 
-Within a bracket, daemons come and go: their spikes are scatter. A fan that comes stays: at some moment both the mean and
-what the quiet slices draw change, by more than the scatter on either side explains.
+Within a bracket, daemons come and go: their spikes are scatter. A fan that comes stays: at some moment both the mean
+and what the quiet slices draw change, by more than the scatter on either side explains.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def difference(first: tuple[float, float, float], last: tuple[float, float, floa
 
 
 def moved_w(power_w: FloatArray) -> float:
-    """By how much at least (W) the level of a bracket's slices (N,) changed at some moment; 0 if scatter explains it."""
+    """By how much at least (W) the level of a bracket's slices (N,) changed at some moment; 0 if scatter explains
+    it."""
     x = power_w[np.isfinite(power_w)]
     if len(x) < LEAST_SLICES:
         return 0.0

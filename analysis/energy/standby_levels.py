@@ -3,12 +3,13 @@
 A daemon's spike raises the mean of a bracket but says nothing about where standby is heading. So each bracket is cut
 into windows and each window into slices: the window's *level* is its mean, its median or its lower quartile over
 slices, whichever scatters least from window to window over all brackets together, and what lies above the level is
-its *excess*. Differences of levels show what moved; the mean of the excess is that of the brackets, so nothing is trimmed.
+its *excess*. Differences of levels show what moved; the mean of the excess is that of the brackets, so nothing is
+trimmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +48,10 @@ def find_levels(channel: ChannelCurve, spans: Sequence[tuple[int, int]]) -> tupl
         return ()
     edges, powers = zip(*(c for c in cut if c is not None), strict=True)
     slices = min(p.shape[1] for p in powers)
-    choices = [np.mean]
+    choices: list[Callable[[FloatArray], FloatArray]] = [_mean]
     if slices >= LEAST_SLICES and max(_repeated(p) for p in powers) <= REPEATED:
-        choices += [np.median, _lower_quartile]
-    found = [[np.asarray(choice(p, axis=1), np.float64) for p in powers] for choice in choices]
+        choices += [_median, _lower_quartile]
+    found = [[choice(p) for p in powers] for choice in choices]
     best = min(found, key=scatter_w)
     return tuple(
         Levels(edge, level, power - level[:, None]) for edge, level, power in zip(edges, best, powers, strict=True)
@@ -90,5 +91,13 @@ def _repeated(power_w: FloatArray) -> float:
     return float(count.max() / power_w.size)
 
 
-def _lower_quartile(power_w: FloatArray, *, axis: int) -> FloatArray:
-    return np.asarray(np.quantile(power_w, 0.25, axis=axis), np.float64)
+def _mean(power_w: FloatArray) -> FloatArray:
+    return np.asarray(power_w.mean(axis=1), np.float64)
+
+
+def _median(power_w: FloatArray) -> FloatArray:
+    return np.asarray(np.median(power_w, axis=1), np.float64)
+
+
+def _lower_quartile(power_w: FloatArray) -> FloatArray:
+    return np.asarray(np.quantile(power_w, 0.25, axis=1), np.float64)

@@ -1,7 +1,7 @@
 """When standby moved too much for a figure, and when nobody can say that it did not.
 
-The limits stand here in one place and in docs/method.md. They are shares of the dynamic power, since that is what standby
-is subtracted for.
+The limits stand here in one place and in docs/method.md. They are shares of the dynamic power, since that is what
+standby is subtracted for.
 """
 
 from __future__ import annotations

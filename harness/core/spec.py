@@ -84,10 +84,10 @@ class ProtocolSpec:
     `layers`: "off"; "profile": after the last start a process of its own profiles `profile_inferences` inferences, and
     layers are scaled onto the measured ones; "instances": the measured inferences themselves are profiled, so every
     instance is stamped, and the profiler's cost is part of the figure.
-    `standby_state`: what the brackets hold, and what dynamic energy is above: "active-idle" (the agent's process is alive,
-    the model loaded, nothing spins) or "deep-idle" (no process has a model loaded). `standby_model`: "line": standby is
-    what the board would draw had nothing been run; "temperature": what it would draw at the temperature that the work
-    gave it, by regression on the board's own temperatures.
+    `standby_state`: what the brackets hold, and what dynamic energy is above: "active-idle" (the agent's process is
+    alive, the model loaded, nothing spins) or "deep-idle" (no process has a model loaded). `standby_model`: "line":
+    standby is what the board would draw had nothing been run; "temperature": what it would draw at the temperature that
+    the work gave it, by regression on the board's own temperatures.
     `measurand`: "dynamic", or "gross" where there is no standby to subtract (imported traces).
     `alignment`: "search": the lag of the power behind the stamps is found in the data; "declared": stamps are on the
     meter's own time axis to within `alignment_u_s` (imported traces).

@@ -73,7 +73,7 @@ def found(power_w: np.ndarray, temperature: Temperature | None = None) -> Standb
 
 def told(celsius: np.ndarray) -> Temperature:
     """A temperature of the board, read once a second."""
-    return Temperature(T_S[::500] * 1e9, celsius[::500])
+    return Temperature(np.asarray(T_S[::500] * 1e9, np.float64), celsius[::500])
 
 
 def at_work(standby: Standby) -> float:
@@ -114,7 +114,8 @@ def test_a_fan_that_switches_within_a_bracket_is_refused(at_s: float) -> None:
 
 
 def test_busy_daemons_are_scatter_and_no_reason_to_refuse() -> None:
-    """Bursts of 2 W, 0.2 s long, twice a second: over many records nearly none is refused, and none passes for steady."""
+    """Bursts of 2 W, 0.2 s long, twice a second: over many records nearly none is refused, and none passes for
+    steady."""
     records = [found(board(s) + daemons(s, rate_hz=2, mean_s=0.2, watt=2)) for s in range(60)]
     refused = sum(bool(standby_moved(r, 2.5)) for r in records)
     assert refused <= 1
@@ -190,7 +191,8 @@ def test_levels_follow_the_quiet_slices_and_nothing_is_trimmed() -> None:
 
 
 def test_on_request_standby_follows_the_boards_temperature() -> None:
-    """0.02 W of leakage a kelvin, 20 K of warmth: subtracted at the temperature of the work, extrapolated from the decay."""
+    """0.02 W of leakage a kelvin, 20 K of warmth: subtracted at the temperature of the work, extrapolated from the
+    decay."""
     warm_k = warmth(15.0, 20.0)
     power = board(10) + 0.02 * warm_k
     standby = found(power, told(40.0 + warm_k))
