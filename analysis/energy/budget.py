@@ -60,9 +60,10 @@ class _Scatter:
     start_dof: float
     within_dof: float
 
-    def beside(self, start_j: float) -> _Scatter:
-        """With another scatter (J) between starts, of as many degrees of freedom, beside this one."""
-        return replace(self, start_j=float(np.hypot(self.start_j, start_j)))
+    def beside(self, start_j: float, dof: float) -> _Scatter:
+        """With another scatter (J) between starts beside this one."""
+        both = combine([self.start_j, start_j], [max(self.start_dof, 1e-9), dof])
+        return replace(self, start_j=both.u_j, start_dof=both.dof if both.u_j > 0 else self.start_dof)
 
 
 def _scatter(weight: FloatArray, blocks: Sequence[FloatArray], energy_j: FloatArray, mean_j: float) -> _Scatter:
@@ -113,7 +114,9 @@ def _scatter_parts(
         if durations is not None:
             kept, whole = _apart(kept, whole, solution.starts, watt, mean_s)
         scatter = _scatter(weight, kept, whole, mean_j)
-        found.append(scatter if durations is None else scatter.beside(watt * durations.start_u_s))
+        found.append(
+            scatter if durations is None else scatter.beside(abs(watt) * durations.start_u_s, durations.start_dof)
+        )
     dynamic, gross = found
     parts = []
     if len(solution.starts) > 1:
@@ -150,8 +153,8 @@ def _shared(u_j: float, whole_j: float, dof: float) -> float:
 
 
 def _standby_parts(solution: Solution) -> list[BudgetPart]:
-    """Scatter within the brackets, and what moved between them (`standby_course`). Where the course is not known it is a
-    straight line, which may be wrong by up to half of the difference (rectangular). A single bracket shows no
+    """Scatter within the brackets, and what moved between them (`standby_course`). Where the course is not known it is
+    a straight line, which may be wrong by up to half of the difference (rectangular). A single bracket shows no
     difference: see `single_bracket_u_w`."""
     mean_s = solution.busy_s / solution.n
     standby = solution.standby

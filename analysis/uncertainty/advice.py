@@ -26,8 +26,8 @@ def improvements(
     `part`, `share` of the variance, `do` in words, `half_now_j`: half the 95 % interval, `half_without_j`: were the
     part gone, `half_halved_j`: were it half as large. Of what scatters between and within process starts also `plans`:
     `half_j`, `starts`, `measure_s`, `total_s` for three quarters and half of the present width (starts is None where no
-    number of them does it). A part of many degrees of freedom beside one of few buys
-    little: without it Student's factor is the few's. Widths are those of the interval, changed in proportion to first order.
+    number of them does it). A part of many degrees of freedom beside one of few buys little: without it Student's
+    factor is the few's. Widths are those of the interval, changed in proportion to first order.
     """
 
     def u(part: BudgetPart) -> float:
