@@ -212,7 +212,8 @@ class VirtualAgent:
             late = np.rint(self._overshoot(len(step.bits)) * NS).astype(np.int64)
             asleep = np.array([False, *(bit == "0" for bit in step.bits[:-1])])
             begin[1:] += np.where(asleep[1:], late[:-1], 0)
-            ones = np.array([bit == "1" for bit in step.bits])
+            begin = np.maximum.accumulate(begin)  # who oversleeps a chip begins with what is left of the next ones
+            ones = np.array([bit == "1" for bit in step.bits]) & (begin < grid[1:])
             self._rig.stretches(begin[ones], grid[1:][ones], Kind.CHIP)
             return begin[ones], grid[1:][ones], int(grid[-1])
         if step.op != "infer":
