@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 def examine_scenarios(
     count: int, *, depth: str, seed: int, file: str | None, jobs: int, runs: Sequence[str], as_json: bool,
-    meters: Sequence[str] | None = None, html: Path | None = None,
+    meters: Sequence[str] | None = None, html: Path | None = None, faults: float | None = None,
+    keep: Path | None = None, minutes: float | None = None,
 ) -> None:  # fmt: skip
     """Draw `count` worlds, measure them in virtual time and grade them; what crashed is part of the answer.
 
     `meters`: names of the meters on their benches, the primary first; None: those of the scenario file.
+    `faults`: share of the scenarios with a fault put in, None: the file's; `keep`: a file of what is done already;
+    `minutes`: no scenario is begun later.
     """
     import time
 
@@ -40,23 +43,35 @@ def examine_scenarios(
         raise SpecError(f"--jobs {jobs} leaves nobody to work", hint="give at least 1")
     if meters is not None and not meters:
         raise SpecError("--meters names none", hint="give names with commas between them, or leave it out")
-    scenario = load_scenario(file, depth=depth, meters=meters)
-    begun_s = time.monotonic()
+    if minutes is not None and not minutes > 0:
+        raise SpecError(f"--minutes {minutes:g} leaves no time", hint="give more than 0, or leave it out")
+    scenario = load_scenario(file, depth=depth, meters=meters, faults=faults)
+    begun_s, new = time.monotonic(), 0
+    shown = sys.stderr.isatty()
 
     def progress(done: int, total: int, newest: Examined) -> None:
-        per_minute = 60 * done / (time.monotonic() - begun_s)
-        print(f"\r{done}/{total}, {per_minute:.0f} a minute", end="", file=sys.stderr, flush=True)
+        nonlocal new
+        new += 1
+        if shown:
+            per_minute = 60 * new / (time.monotonic() - begun_s)
+            print(f"\r{done}/{total}, {per_minute:.0f} a minute", end="", file=sys.stderr, flush=True)
 
-    shown = progress if sys.stderr.isatty() else None
-    examined = exam_scenarios(count, scenario, seed=seed, jobs=jobs, progress=shown)
+    examined = exam_scenarios(
+        count, scenario, seed=seed, jobs=jobs, progress=progress, keep=keep,
+        limit_s=None if minutes is None else 60 * minutes,
+    )  # fmt: skip
     if shown:
         print(file=sys.stderr)
     about = {
         "seed": seed, "depth": depth, "scenario_file": scenario.ranges.name, "meters": list(scenario.meters),
+        "meters_drawn": scenario.drawn, "faults": scenario.faults, "scenarios_asked": count,
         "errors": [crash for one in examined if (crash := one.crash_json()) is not None],
     }  # fmt: skip
-    _print_exam([row for one in examined for row in one.rows], scenarios=count, about=about, as_json=as_json, html=html)
-    print(f"{60 * count / (time.monotonic() - begun_s):.0f} scenarios a minute", file=sys.stderr)
+    rows = [row for one in examined for row in one.rows]
+    _print_exam(rows, scenarios=len(examined), about=about, as_json=as_json, html=html)
+    if len(examined) < count:
+        print(f"{len(examined)} of {count} scenarios: the time was up", file=sys.stderr)
+    print(f"{60 * new / (time.monotonic() - begun_s):.0f} scenarios a minute", file=sys.stderr)
 
 
 def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool, html: Path | None = None) -> None:

@@ -171,7 +171,18 @@ def exam(
     depth: Annotated[str, typer.Option("--depth", help="`trace` (fast) or `wire` (through the drivers).")] = "trace",
     jobs: Annotated[int, typer.Option("--jobs", help="Processes that share the scenarios.")] = 1,
     meters: Annotated[
-        str | None, typer.Option("--meters", help="Names of the meters on the benches, the primary first: a,b,c.")
+        str | None,
+        typer.Option("--meters", help="Names of the meters on the benches, the primary first: a,b,c; any:2 draws two."),
+    ] = None,
+    faults: Annotated[
+        float | None, typer.Option("--faults", help="Share of the scenarios that are measured again with a fault.")
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Keep each scenario in this file; what it holds already is not redone."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Begin no scenario later than this; grade those that were done.")
     ] = None,
     world: Annotated[
         Path | None, typer.Option("--world", help="Analyse the world that another program wrote in this folder.")
@@ -193,6 +204,7 @@ def exam(
         examine_scenarios(
             count, depth=depth, seed=seed, file=scenario_file, jobs=jobs, runs=runs or [], as_json=as_json,
             meters=None if meters is None else [name.strip() for name in meters.split(",") if name.strip()], html=html,
+            faults=faults, keep=keep, minutes=minutes,
         )  # fmt: skip
     else:
         examine_runs(runs or [], root=root, as_json=as_json, html=html)
