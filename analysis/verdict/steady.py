@@ -121,7 +121,7 @@ def steadiness(timeline: Timeline, solution: Solution) -> Steadiness:
     """
     windows = [s.window for s in solution.starts]
     times = [] if any(w.by_time for w in windows) else _courses("time", [_times(timeline, w) for w in windows])
-    powers = _without_housekeeping(_courses("power", [_powers(s) for s in solution.starts]))
+    powers = _powers_judged([_powers(s) for s in solution.starts])
     return Steadiness((*times, *powers), {w.start: _work_before_s(timeline, w) for w in windows})
 
 
@@ -188,10 +188,11 @@ def _courses(what: str, series: Sequence[_Series]) -> list[StartCourse]:
     return [replace(course, matters=course.changed) for course in found]
 
 
-def _without_housekeeping(courses: list[StartCourse]) -> list[StartCourse]:
-    """Of changes of power those that housekeeping does not explain: it adds power for a while, in some start or other,
-    and the scatter of blocks and starts counts it. What returns in most starts is the work's own course; what takes
-    power away, against what the starts usually draw, is the board's."""
+def _powers_judged(series: Sequence[_Series]) -> list[StartCourse]:
+    """Changes of power matter where housekeeping does not explain them: it adds power for a while, in some start or
+    other, and the scatter of blocks and starts counts it. What returns in most starts is the work's own course; what
+    takes power away, against what the starts usually draw, is the board's."""
+    courses = _courses("power", series)
     known = [c for c in courses if c.course is not Course.UNKNOWN]
     usual = float(np.median([c.median for c in known])) if known else math.nan
     often = {one for one in Course if 2 * sum(c.changed and c.course is one for c in known) > len(known)}
