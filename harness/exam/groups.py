@@ -14,6 +14,7 @@ from harness.exam.score import grade
 from harness.exam.shares import maybe_share
 
 BESIDE = "beside_a_fault"  # of `faults`: another meter on the bench was given one
+USUAL_TYPE_B = (None, "sheet")  # of `type_b`: as a sheet would have it, as far as anybody knows
 TERTILES = ("low", "middle", "high")
 
 
@@ -36,8 +37,12 @@ def by_budget_part(rows: Sequence[ExamRow]) -> dict[str, list[ExamRow]]:
 
 
 def by_sheet(rows: Sequence[ExamRow]) -> dict[str, list[ExamRow]]:
-    """Rows of meters that keep their sheet, and of those that break it (gain or zero beyond the limit)."""
-    known = {"kept": [r for r in rows if r.outside_sheet is False], "broken": [r for r in rows if r.outside_sheet]}
+    """Rows of meters that keep their sheet, of those that break it (gain or zero beyond the limit), and of those whose
+    gain and zero are drawn from a distribution that no sheet says."""
+    usual = [r for r in rows if r.type_b in USUAL_TYPE_B]
+    known = {"kept": [r for r in usual if r.outside_sheet is False], "broken": [r for r in usual if r.outside_sheet]}
+    for name in sorted({r.type_b for r in rows if r.type_b is not None and r.type_b not in USUAL_TYPE_B}):
+        known[name] = [r for r in rows if r.type_b == name]
     return {name: part for name, part in known.items() if part}
 
 
@@ -48,7 +53,7 @@ def untouched(rows: Sequence[ExamRow]) -> list[ExamRow]:
 
 def fair_rows(rows: Sequence[ExamRow]) -> list[ExamRow]:
     """What intervals can be held to: meters that keep their sheets (or of which nobody knows), nothing put in."""
-    return [r for r in untouched(rows) if r.outside_sheet is not True]
+    return [r for r in untouched(rows) if r.outside_sheet is not True and r.type_b in USUAL_TYPE_B]
 
 
 def fault_free(rows: Sequence[ExamRow]) -> list[ExamRow]:

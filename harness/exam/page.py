@@ -126,9 +126,10 @@ def _forest(rows: Sequence[ExamRow]) -> str:
         known = {name: _held(part) for name, part in group.items()}
         if any(s is not None for shares in known.values() for s in shares):
             lines += [Row(title), *(Row(name, shares, GROUP_COVERAGE) for name, shares in known.items())]
-    broken = by_sheet(rows).get("broken", [])
-    if any(r.valid for r in broken):
-        lines += [Row("meters that break their sheets"), Row("no promise", _held(broken), (0.0, 0.0))]
+    others = {name: part for name, part in by_sheet(untouched(rows)).items() if name != "kept"}
+    if any(r.valid for part in others.values() for r in part):
+        lines.append(Row("nothing is promised: sheets that are broken, or gains as no sheet says"))
+        lines += [Row(name, _held(part), (0.0, 0.0)) for name, part in others.items()]
     return forest_svg(lines, ("dynamic energy", "gross energy")) if any(_held(fair)) else _nothing()
 
 

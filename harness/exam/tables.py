@@ -122,7 +122,7 @@ def _group_lines(rows: Sequence[ExamRow]) -> list[str]:
     for name, part in by_budget_part(rows).items():
         lines.append(f"{name:<25.25}{grade_line('', '', grade(part))[25:]}")
     sheets = by_sheet(rows)
-    if "broken" in sheets:
+    if len(sheets) > 1:
         lines += [grade_line("sheet", name, grade(part)) for name, part in sheets.items()]
     return lines
 
