@@ -20,6 +20,14 @@ KINDS = {
     ReadingKind.PART_TIME: "each reading is a mean over a part of its period",
     ReadingKind.COUNTER: "readings are those of an energy counter",
 }
+STATES = {
+    "active-idle": "Active-idle standby (agent alive, model loaded, nothing spinning)",
+    "deep-idle": "Deep-idle standby (no process had a model loaded)",
+}
+MODELS = {
+    "line": "the mean of both brackets, moved by what their levels say of drift; warmth of the work is not subtracted",
+    "temperature": "that of a board as warm as the work made it, by regression on the board's own temperature",
+}
 PLANES = {"dc_input": "the DC input", "wall": "the mains socket", "rail": "a supply rail", "package": "the package"}
 
 
@@ -179,9 +187,9 @@ def _protocol(material: Material) -> list[str]:
         f"In {result.starts} process start{'' if result.starts == 1 else 's'}, after {si(protocol.warm_up_s, 's')} "
         "of "
         f"warm-up, {result.n} inferences in all were measured {gap}, with {lead}.",
-        "Active-idle standby (agent alive, model loaded, nothing spinning) was measured for "
+        f"{STATES[protocol.standby_state]} was measured for "
         f"{si(protocol.standby_s, 's')} before the first and after the last start, once power had settled; standby "
-        "at the time of the inferences is the straight line between the means of the brackets."
+        f"at the time of the inferences is {MODELS[protocol.standby_model]}."
         if protocol.measurand != "gross" else "Standby was not measured.",
     ]  # fmt: skip
     if protocol.probe_pauses:

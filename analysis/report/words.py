@@ -191,6 +191,14 @@ FLAGS: dict[str, Words] = {
         "Power and stamps were placed on one time axis by declaration, not by what the data show.",
         "Check that the declared alignment_u_s is honest.",
     ),
+    "samples_doubled": Words(
+        "Some bursts of samples had come twice; the second copies were left out.",
+        "Nothing, if they are few; details.retimed counts them. Else look at the program that recorded.",
+    ),
+    "stamps_not_healed": Words(
+        "Samples came in bursts, and no steady sampling rate explains their stamps, so these were taken as they are.",
+        "Read details.retimed; trust nothing shorter than a burst.",
+    ),
     "file_truncated": Words(
         "The imported file ends in the middle; what came before was used.", "Fetch the whole file and import it again."
     ),
@@ -221,6 +229,11 @@ FLAGS: dict[str, Words] = {
     "meters_disagree": Words(
         "Two meters of this board differ by more than the plane model and their joint uncertainty allow: one is wrong.",
         "Look for a wrong shunt, a wrong range or a wrong plane model; calibrate both against a known load.",
+    ),
+    "standby_not_equivalent": Words(
+        "Power at rest is too restless, or its brackets too short, to exclude that it moved by more than it may; the "
+        "interval holds its scatter.",
+        "Raise standby_s, and find what runs in the background.",
     ),
     "idle_unlikely": Words(
         "Power at rest lies outside of what such boards are known to draw, as a wrong shunt or scale would show it.",
