@@ -156,7 +156,7 @@ def _of_meter(
             documents,
             simulated=simulated,
             recorded=recorded,
-            seed=f"{reader.manifest_sha256} {binding.name} {job.label}",
+            seed=f"{reader.run_id} {binding.name} {job.label}",
         )
         result, view = solver.run()
         done.append((without_layers(result) if recorded and result.layers is None else result, view))

@@ -8,7 +8,7 @@ from typing import Any
 from analysis.report.words import of_part
 from analysis.uncertainty.first_order import Combined
 from analysis.uncertainty.monte_carlo import Interval, first_order, u_of
-from analysis.uncertainty.repeat import STARTS, WITHIN, Plan, StartCost, plan_for, scaled
+from analysis.uncertainty.repeat import STARTS, WITHIN, Plan, StartCost, plans_for, scaled
 from harness.core.result import BudgetPart
 
 TARGETS = (0.75, 0.5)  # of the present half width
@@ -42,14 +42,15 @@ def improvements(
         return []
     factor = 0.5 * (interval[1] - interval[0]) / whole.half_j
     found = []
+    repeating: list[Plan] = []
+    if start_cost is not None and start_cost.starts > 1:
+        repeating = plans_for([whole.half_j * t for t in TARGETS], known, start_cost, u)
     for k, part in enumerate(known):
         share = u(part) ** 2 / whole.u_j**2
         if share < LEAST:
             continue
         rest = [*known[:k], *known[k + 1 :]]
-        plans: list[Plan] = []
-        if start_cost is not None and start_cost.starts > 1 and part.name in (STARTS, *WITHIN):
-            plans = [plan_for(whole.half_j * t, known, start_cost, u, half_of) for t in TARGETS]
+        plans = repeating if part.name in (STARTS, *WITHIN) else []
         found.append(
             {
                 "part": part.name,

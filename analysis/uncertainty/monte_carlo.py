@@ -39,7 +39,7 @@ def first_order(parts: Sequence[BudgetPart], *, gross: bool) -> Combined:
 def intervals(energy_j: float, parts: Sequence[BudgetPart], *, gross: bool, seed: str) -> Mapping[int, Interval]:
     """Intervals (J) about `energy_j` by level (LEVELS), equal chances outside on both sides (JCGM 101, 7.7).
 
-    `seed`: a text that belongs to the raw data. Where every part is a scatter, first order is exact and is taken.
+    `seed`: a text that belongs to the run. Where every part is a scatter, first order is exact and is taken.
     """
     known = [p for p in parts if u_of(p, gross=gross) > 0]
     if all(_is_scatter(p) for p in known):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.uncertainty.first_order import Combined
+from harness.core.clock import FloatArray, Int64Array
 from harness.core.result import BudgetPart
 from harness.core.timeline import Phase, Timeline
 
@@ -71,32 +71,40 @@ def best_length_s(parts: Sequence[BudgetPart], cost: StartCost, u_of: Callable[[
     return float(np.clip(np.sqrt(cost.fixed_s * within / between), low, high))
 
 
-def plan_for(
-    half_j: float, parts: Sequence[BudgetPart], cost: StartCost, u_of: Callable[[BudgetPart], float],
-    half_of: Callable[[Sequence[BudgetPart]], Combined],
-) -> Plan:  # fmt: skip
-    """The fewest starts of the best length that bring the half width to `half_j`."""
+def plans_for(
+    targets_j: Sequence[float], parts: Sequence[BudgetPart], cost: StartCost, u_of: Callable[[BudgetPart], float]
+) -> list[Plan]:
+    """For each half width the fewest starts of the best length that reach it."""
     length = best_length_s(parts, cost, u_of)
-    for starts in range(3, MOST_STARTS + 1):
-        if half_of(repeated(parts, cost, starts, length)).half_j <= half_j:
-            return Plan(half_j, starts, length, starts * (cost.fixed_s + length))
-    return Plan(half_j, None, length, None)
+    starts = np.arange(3, MOST_STARTS + 1)
+    half_j = half_widths_j(parts, cost, starts, length, u_of)
+    plans = []
+    for target in targets_j:
+        reached = np.flatnonzero(half_j <= target)
+        count = int(starts[reached[0]]) if len(reached) else None
+        plans.append(Plan(target, count, length, None if count is None else count * (cost.fixed_s + length)))
+    return plans
 
 
-def repeated(parts: Sequence[BudgetPart], cost: StartCost, starts: int, measure_s: float) -> list[BudgetPart]:
-    """The parts as they would be with so many starts of this length."""
-    more = starts / cost.starts
+def half_widths_j(
+    parts: Sequence[BudgetPart], cost: StartCost, starts: Int64Array, measure_s: float,
+    u_of: Callable[[BudgetPart], float],
+) -> FloatArray:  # fmt: skip
+    """Half widths (J, to first order) with so many starts (S,), `measure_s` long each: float64 (S,)."""
+    from scipy.special import stdtrit
+
+    more = np.asarray(starts, np.float64) / cost.starts
     longer = more * measure_s / cost.measured_s
     freer = (starts - 1) / max(cost.starts - 1, 1)
-    found = []
+    square, share = np.zeros(len(starts)), np.zeros(len(starts))
     for part in parts:
-        if part.name == STARTS:
-            found.append(scaled(part, more**-0.5, freer))
-        elif part.name in WITHIN:
-            found.append(scaled(part, longer**-0.5, max(freer, 1.0)))
-        else:
-            found.append(part)
-    return found
+        less = more if part.name == STARTS else longer if part.name in WITHIN else np.ones(len(starts))
+        gained = freer if part.name == STARTS else np.maximum(freer, 1.0) if part.name in WITHIN else 1.0
+        one = u_of(part) ** 2 / less
+        square += one
+        share += one**2 / np.maximum(part.dof * gained, 1.0)
+    dof = np.minimum(np.divide(square**2, share, out=np.full(len(starts), 1e7), where=share > 0), 1e7)
+    return np.asarray(stdtrit(np.maximum(dof, 1.0), 0.975) * np.sqrt(square), np.float64)
 
 
 def scaled(part: BudgetPart, factor: float, freer: float = 1.0) -> BudgetPart:

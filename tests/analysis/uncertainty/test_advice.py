@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from analysis.uncertainty.advice import improvements
 from analysis.uncertainty.first_order import INF
 from analysis.uncertainty.monte_carlo import first_order
-from analysis.uncertainty.repeat import StartCost, best_length_s, repeated
+from analysis.uncertainty.repeat import StartCost, best_length_s, half_widths_j
 from harness.core.result import BudgetPart
 
 COST = StartCost(starts=4, fixed_s=3.0, measured_s=5.0)
@@ -44,9 +45,11 @@ def test_starts_reach_the_target_and_one_fewer_does_not() -> None:
     plan = row["plans"][1]
     assert plan["half_j"] == pytest.approx(10.0)
     whole = first_order(parts, gross=False).half_j
-    reached = repeated(parts, COST, plan["starts"], plan["measure_s"])
-    missed = repeated(parts, COST, plan["starts"] - 1, plan["measure_s"])
-    assert first_order(reached, gross=False).half_j <= whole / 2 < first_order(missed, gross=False).half_j
+    count = np.array([plan["starts"] - 1, plan["starts"]])
+    missed, reached = half_widths_j(parts, COST, count, plan["measure_s"], lambda p: p.u_j)
+    assert reached <= whole / 2 < missed
+    again = half_widths_j(parts, COST, np.array([4]), 5.0, lambda p: p.u_j)  # as it is
+    assert again[0] == pytest.approx(whole, rel=1e-9)
     assert plan["total_s"] == pytest.approx(plan["starts"] * (3.0 + plan["measure_s"]))
     assert f"measure {plan['starts']} process starts" in row["do"]
 
