@@ -1,0 +1,110 @@
+"""Power of a coded pattern of work in closed form: each stretch begins late and rises, ends and falls, and the supply
+filters it all. Its mean over any reading is exact, so a fit has no grid and rounds no edge.
+
+A load follows its target with one time constant while it works and another one while it rests; in a pause the target is
+the level of a gap for `hold_s`, then rest. The filter is a sum of exponentials (`analysis.attribute.supply`), and the
+response of each to a target that stands still and a load that nears it is a sum of exponentials again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.attribute.supply import SupplyFilter
+from harness.core.clock import FloatArray, Int64Array
+
+ComplexArray = npt.NDArray[np.complex128]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What all edges share. `onset_s`: by how much the load begins later after its stamp than it ends; `rise_s`,
+    `fall_s`: time constants of the load; `hold_s`: how long a pause holds the level of a gap; `tau_s`, `q`: the
+    supply's filter."""
+
+    onset_s: float
+    rise_s: float
+    fall_s: float
+    hold_s: float
+    tau_s: float
+    q: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """Segments of M patterns, K each: two powers (of work at level 1, of gaps at level 1) as sums of exponentials.
+
+    `begin_s` (M, K); `base_j` (M, K, 2): energy before; `target_w` (K, 2); `load` (M, K, 2) and `load_rate` (K,): the
+    load's exponential as the meter sees it; `wave` (P, M, K, 2) and `wave_rate` (P,): those of the filter.
+    """
+
+    begin_s: FloatArray
+    base_j: FloatArray
+    target_w: FloatArray
+    load: FloatArray
+    load_rate: FloatArray
+    wave: ComplexArray
+    wave_rate: ComplexArray
+
+    @classmethod
+    def of(cls, begin_s: FloatArray, end_s: FloatArray, shape: Shape) -> Course:
+        """Of stretches (M, C) in order of time; powers are 0 before the first one."""
+        m, c = begin_s.shape
+        onset = np.minimum(begin_s + shape.onset_s, 0.5 * (begin_s + end_s))
+        following = np.concatenate([onset[:, 1:], np.full((m, 1), np.inf)], axis=1)
+        dropped = np.minimum(end_s + shape.hold_s, following)
+        k = 3 * c
+        begin = np.stack([onset, end_s, dropped], axis=2).reshape(m, k)
+        length = np.diff(np.concatenate([begin, np.full((m, 1), np.inf)], axis=1), axis=1)
+        length = np.maximum(np.nan_to_num(length, nan=0.0, posinf=1e6), 0.0)
+        begin = np.minimum(begin, 1e9)
+        target = np.tile(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), (c, 1))
+        rate = np.tile(np.array([1 / shape.rise_s, 1 / shape.fall_s, 1 / shape.fall_s]), c)
+        poles = SupplyFilter(shape.tau_s * 1e9, shape.q).poles()
+        wave_rate = np.array([p.rate * 1e9 for p in poles], np.complex128)
+        weight = np.array([p.c * (2 if p.pair else 1) for p in poles], np.complex128)
+        return cls._chained(begin, length, target, rate, wave_rate, weight)
+
+    @classmethod
+    def _chained(
+        cls, begin: FloatArray, length: FloatArray, target: FloatArray, rate: FloatArray, wave_rate: ComplexArray,
+        weight: ComplexArray,
+    ) -> Course:  # fmt: skip
+        m, k = begin.shape
+        fading = np.exp(-length * rate)
+        ringing = np.exp(-length[None] * wave_rate[:, None, None])
+        share = wave_rate[:, None] / (wave_rate[:, None] - rate * (1 + 1e-7))  # (P, K)
+        power, state = np.zeros((m, 2)), np.zeros((len(wave_rate), m, 2), np.complex128)
+        distance = np.empty((m, k, 2))
+        wave = np.empty((len(wave_rate), m, k, 2), np.complex128)
+        for i in range(k):
+            away = power - target[i]
+            seen = share[:, i, None, None] * away
+            rest = state - target[i] - seen
+            distance[:, i], wave[:, :, i] = away, rest
+            power = target[i] + away * fading[:, i, None]
+            state = target[i] + seen * fading[:, i, None] + rest * ringing[:, :, i, None]
+        load = np.einsum("p,pk->k", weight, share).real[None, :, None] * distance if len(wave_rate) else distance
+        wave *= weight[:, None, None, None]
+        drawn = target * length[..., None] + load * ((1 - fading) / rate)[..., None]
+        if len(wave_rate):
+            drawn = drawn + (wave * ((1 - ringing) / wave_rate[:, None, None])[..., None]).real.sum(axis=0)
+        base = np.cumsum(drawn, axis=1) - drawn
+        return cls(begin, base, target, load, rate, wave, wave_rate)
+
+    def energy_j(self, t_s: FloatArray) -> tuple[FloatArray, Int64Array]:
+        """(M, R, 2) energies up to times (M, R) in order, and the segment (-1: before the first) each lies in."""
+        m = len(t_s)
+        at = np.stack([np.searchsorted(self.begin_s[i], t_s[i], side="right") - 1 for i in range(m)])
+        row, k = np.arange(m)[:, None], np.maximum(at, 0)
+        u = np.maximum(t_s - self.begin_s[row, k], 0.0)
+        rate = self.load_rate[k]
+        energy = self.base_j[row, k] + self.target_w[k] * u[..., None]
+        energy += self.load[row, k] * (-np.expm1(-u * rate) / rate)[..., None]
+        for p, wave_rate in enumerate(self.wave_rate):
+            part = (1 - np.exp(-u * wave_rate)) / wave_rate
+            energy += (self.wave[p][row, k] * part[..., None]).real
+        return energy, np.asarray(at, np.int64)
