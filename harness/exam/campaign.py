@@ -34,12 +34,13 @@ from harness.exam.join import Known, join, solved_of
 from harness.exam.kept import Kept
 from harness.exam.row import ExamRow
 from harness.exam.scenario import Scenario
-from harness.exam.virtual import closing, exam_spec, load_share, virtual_bench
+from harness.exam.virtual import RANGED, closing, exam_spec, load_share, virtual_bench
 from harness.store.run_reader import RunReader
 
 FREE_BYTES = 1 << 29  # of memory for run directories; with less the disk is used
 AHEAD = 4  # scenarios of a process that wait for it
 BESIDE_A_FAULT = "beside_a_fault"
+BROKEN_SHEET = "broken_sheet"  # of a meter on the bench
 Analyse = Callable[[RunReader], Analysis]
 
 
@@ -55,9 +56,10 @@ def exam_scenario(
     `keep`: a folder for the run directory (default: thrown away); `analyse`: what is examined.
     """
     world, meters = draw(seed, scenario.ranges), scenario.bench(seed)
-    spec = exam_spec(seed, depth=scenario.depth, protocol=scenario.protocol, meters=meters)
+    protocol = scenario.protocol_on(meters)
+    spec = exam_spec(seed, depth=scenario.depth, protocol=protocol, meters=meters)
     rows = _measured(world, spec, keep=keep, analyse=analyse)
-    fault = drawn_fault(world, meters, scenario.protocol, share=scenario.faults)
+    fault = drawn_fault(world, meters, protocol, share=scenario.faults)
     if fault is None:
         return rows
     faulty = _measured(fault.world, spec, keep=keep and keep / fault.name, analyse=analyse, fault=fault)
@@ -97,11 +99,20 @@ def _measured(
             join(
                 run, result, truth, world=f"{world.ranges.name}/{world.seed}", to_host=bench.board.host_ns,
                 load_share=shares[result.meter], solved_j=solved_of(view),
-                known=Known(drawn, dataclasses.asdict(world.meter(result.meter)), world.ranges, begun_ns),
+                known=Known(drawn, _drawn_of(world, result.meter), world.ranges, begun_ns),
             )
             for result, view in zip(analysis.results, analysis.views, strict=True)
         )  # fmt: skip
-        return tuple(replace(row, type_b=world.meter(row.meter).off_sheet) for row in rows)
+        broken = (BROKEN_SHEET,) if any(row.outside_sheet for row in rows) else ()  # two may rightly disagree
+        return tuple(
+            replace(row, type_b=world.meter(row.meter).off_sheet, faults=(*row.faults, *broken)) for row in rows
+        )
+
+
+def _drawn_of(world: World, meter: str) -> dict[str, Any]:
+    """What of a meter's draws it really has."""
+    drawn = dataclasses.asdict(world.meter(meter))
+    return drawn if meter in RANGED and drawn["range_at"] else {**drawn, "range_lost": 0.0}
 
 
 class _OnceRead(RunReader):

@@ -18,6 +18,7 @@ WORLD_FAULTS = {
 METER_FAULTS = {
     "clipping": "clip_share",  # the highest peaks are cut off
     "lost_samples": "loss_p",  # bursts of readings are lost
+    "range_losses": "range_lost",  # readings are lost wherever the range is switched
 }
 
 

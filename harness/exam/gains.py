@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.simulated.rig import counter_meter, ina219_meter, polled_meter
+from drivers.simulated.rig import counter_meter, ina219_meter, polled_meter, slow_meter
 from drivers.simulated.rig.front import FrontSpec
 from drivers.simulated.rig.ranges import Ranges, parse_range
 from drivers.simulated.rig.shunt_meter import SHUNT_FRONT
@@ -34,6 +34,8 @@ GAIN_LIMITS = {
     "ina219": ina219_meter.SHUNT_REL,
     "polled": polled_meter.GAIN_REL,
     "tegrastats": polled_meter.GAIN_REL,
+    "slow-mean": slow_meter.GAIN_REL,
+    "slow-filtered": slow_meter.GAIN_REL,
 }
 """Driver of an exam's bench -> the limit that its drawn gain counts in."""
 

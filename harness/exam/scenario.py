@@ -18,7 +18,9 @@ from harness.config.schema import ProtocolSection
 from harness.config.yaml_lines import Document, load_yaml
 from harness.core.errors import SpecError
 from harness.core.spec import ProtocolSpec
-from harness.exam.virtual import DRIVERS, USUAL, exam_protocol
+from harness.exam.virtual import DRIVERS, SLOW, USUAL, exam_protocol
+
+FOR_SLOW_S = 3.2  # five time constants of the slowest, with a fifth that its sheet does not know, and some more
 
 
 class _Drawn(BaseModel):
@@ -59,6 +61,13 @@ class Scenario:
             return self.meters
         order = np.random.default_rng([seed, 53]).permutation(len(self.meters))
         return tuple(self.meters[k] for k in order[: self.drawn].tolist())
+
+    def protocol_on(self, bench: Sequence[str]) -> ProtocolSpec:
+        """As the owner of these meters would have it: edges lie in steady work for as long as a meter remembers."""
+        if not set(SLOW).intersection(bench):
+            return self.protocol
+        lead_in_s, lead_out_s = (max(s, FOR_SLOW_S) for s in (self.protocol.lead_in_s, self.protocol.lead_out_s))
+        return dataclasses.replace(self.protocol, lead_in_s=lead_in_s, lead_out_s=lead_out_s)
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides what is found, plain."""

@@ -18,11 +18,13 @@ from drivers.simulated.rig.polled_meter import PolledMeter
 from drivers.simulated.rig.rig import Rig
 from drivers.simulated.rig.served.rapl import zone_shares
 from drivers.simulated.rig.shunt_meter import ShuntMeter, lsb_for
+from drivers.simulated.rig.slow_meter import SlowMeter
 from drivers.simulated.rig.trace_meter import TraceMeter
 from drivers.simulated.rig.truth import TruthLog
 from drivers.simulated.rig.virtual_board import VirtualBoard
 from drivers.simulated.rig.workload import workload
 from drivers.simulated.rig.world import World
+from harness.core.bench_facts import PlaneModel
 from harness.core.errors import SpecError
 from harness.core.ports import Meter, MeterRequest, StreamingMeter
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
@@ -43,6 +45,8 @@ DRIVERS = {
         "ina219-shunt": "ina219-shunt",
         "ina219-both": "ina219-both",
         "tegrastats": "polled",
+        "slow-mean": "slow-mean",
+        "slow-filtered": "slow-filtered",
     },
     "wire": {
         "supply": "monsoon",
@@ -53,6 +57,12 @@ DRIVERS = {
     },
 }
 """Depth -> meter of an exam bench -> its driver."""
+
+RANGED = ("supply", "shunt")
+"""Meters with a range of its own for a board at rest, where a world draws one."""
+
+SLOW = ("slow-mean", "slow-filtered")
+"""Meters that remember: lead-in and lead-out must last longer than that."""
 
 USUAL = {"trace": ("supply", "shunt", "counter"), "wire": ("supply", "counter")}
 """Depth -> the meters of a bench that nobody says otherwise of; the first is the primary one."""
@@ -86,18 +96,21 @@ def exam_binding(depth: str, meter: str = "supply") -> MeterBinding:
 def exam_spec(
     seed: int, *, depth: str = "trace", protocol: ProtocolSpec | None = None, meters: Sequence[str] = ("supply",)
 ) -> RunSpec:
-    """The RunSpec of world `seed`: a model that exists in the rig only."""
+    """The RunSpec of world `seed`: a model that exists in the rig only. Two meters in one wire are said to be so."""
+    bindings = tuple(exam_binding(depth, meter) for meter in meters)
+    at_input = [binding.name for binding in bindings if binding.plane == "dc_input"]
     return RunSpec(
         campaign="exam",
         bench=f"world-{seed}",
         board=BoardSpec("virtual"),
-        meters=tuple(exam_binding(depth, meter) for meter in meters),
+        meters=bindings,
         model=ModelSpec(f"net{seed}", "rig:net", f"{zlib.crc32(str(seed).encode()):064x}", 1),
         runtime=RuntimeSpec(name="virtual"),
         protocol=protocol if protocol is not None else exam_protocol(),
         repetition=0,
         seed=seed,
         simulated=True,
+        plane_models=tuple(PlaneModel(at_input[0], name, (1.0, 1.0), (0.0, 0.0)) for name in at_input[1:]),
     )
 
 
@@ -184,6 +197,9 @@ def _opener(
     if binding.driver in ("ina219-shunt", "ina219-both"):
         both, peak_w = binding.driver == "ina219-both", _peak_w(rig.world, spec)
         return lambda: Ina219Meter(rig, binding.name, clock=clock, both=both, peak_w=peak_w)
+    if binding.driver in ("slow-mean", "slow-filtered"):
+        filtered = binding.driver == "slow-filtered"
+        return lambda: SlowMeter(rig, binding.name, clock=clock, filtered=filtered)
     if binding.driver == "polled":
         return lambda: PolledMeter(
             rig, binding.name, clock=clock, stamp=board.board_clock.stamp, clock_name=board.clock
