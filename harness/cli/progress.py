@@ -17,6 +17,8 @@ PHRASES = {
     "board_restored_after_crash": "board settings left by a crash put back: {restored}",
     "orphan_agents_ended": "agents left by a dead harness ended: pids {pids}",
     "cooling_down": "board {board} cools down: {zone} is at {temperature_c:.1f} C, runs begin at {limit_c:g} C",
+    "telemetry_lost": "the board tells no more of itself, the run goes on: {reason}",
+    "warmed_through": "  {zone} warmed from {from_c:.1f} to {temperature_c:.1f} C in {took_s:.0f} s",
     "meter_found_sampling": "meter {meter} was found sampling: stopped and drained",
     "run_skipped": "[{index1}/{total}] {run_id}: {reason}, not measured",
     "run_retry": "{run_id}: attempt {attempt} of {of} failed: {message}",
