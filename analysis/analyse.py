@@ -21,6 +21,7 @@ from analysis.energy.limits import accuracy_of, is_calibrated, weighted_shares
 from analysis.energy.solve import Solution, solve
 from analysis.energy.standby import Standby
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
+from analysis.readings.bursts.heal import heal
 from analysis.readings.characterised import characterised
 from analysis.readings.clipping import clipped_share
 from analysis.readings.corrected import corrected, is_old, of_another_unit
@@ -106,9 +107,9 @@ def analyse_run(reader: RunReader) -> Analysis:
             results.append(_invalid(spec, binding, "", nothing, timeline, simulated=reader.simulated))
             views.append(None)
             continue
-        trace = reader.trace(binding.name)
-        for result, view in _of_meter(spec, binding, trace, timeline, reader, documents):
-            results.append(result)
+        healed = heal(reader.trace(binding.name))
+        for result, view in _of_meter(spec, binding, healed.trace, timeline, reader, documents):
+            results.append(healed.tell(result))
             views.append(view)
     pairs = cross_checks(spec, results, views)
     judged = with_disagreements(results, pairs)

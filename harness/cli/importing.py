@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.analyse import board_map
+from analysis.readings.bursts.heal import heal
 from analysis.readings.curve import build_curve
 from harness.cli.format import engineering, headline
 from harness.cli.results import console, print_json, stored_result
@@ -91,7 +92,7 @@ def window_energies(reader: RunReader) -> list[dict[str, Any]]:
         for s in spans
     ]
     for index, binding in enumerate(m for m in reader.spec.meters if m.name in reader.meters()):
-        trace = reader.trace(binding.name)
+        trace = heal(reader.trace(binding.name)).trace
         to_board = board_map(trace, reader, timeline)
         rails = dict(binding.rails)
         sums: list[float | None] = [0.0] * len(spans)

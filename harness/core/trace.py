@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from harness.core.clock import FloatArray, Int64Array
 
+STAMPS, STAMPS_IN_BURSTS = "stamps", "bursts"  # in a meter's details: rows came in bursts, every one has its anchor
+
 IntColumn = npt.NDArray[np.signedinteger] | npt.NDArray[np.unsignedinteger]
 
 

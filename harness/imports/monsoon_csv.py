@@ -2,8 +2,8 @@
 
 Header `Time(ms),Main(mA),Main Voltage(V),`. What is in the time column is not what the header says: the unit is found
 by asking in which one the file runs at the device's 5 kHz. The stamps are those of the host when it took a USB burst
-in, so up to 160 samples share a moment: the device's own sample counter is the clock, and the stamps are what ties it
-to the host (`analysis.timing.clocks` fits the lower envelope, as for a meter of our own).
+in, so up to 160 samples share a moment. The rows are laid out at the nominal period and keep their stamps as anchors;
+where on the device's clock they belong, what is missing and what came twice is found by `analysis.readings.bursts`.
 
 The marks are stamps of the phone, said to be synchronised to the host. They are not good enough: in the traces of
 PlatformX the power rises 0.3 s after the first mark. So the lag is searched in the power unless `--align declared` says
@@ -22,7 +22,7 @@ import numpy as np
 from harness.core.clock import HOST, FloatArray, Int64Array, meter_clock
 from harness.core.errors import SpecError
 from harness.core.timeline import Phase, Timeline
-from harness.core.trace import Gap, Reading, ReadingKind
+from harness.core.trace import STAMPS, STAMPS_IN_BURSTS, Gap, Reading, ReadingKind
 from harness.imports.foreign import ForeignRun, imported_protocol
 from harness.imports.marks import Window, counts_of, inferences_timeline, pairs_of, windows_timeline
 from harness.imports.meter import Declared, Readings, foreign_meter, run_name
@@ -191,7 +191,8 @@ def build(
     told |= {"notes": notes, "flags": flags, "sample_rate_hz": rate, "time_unit": log.unit}
     meter = foreign_meter(
         "meter", readings, driver=FORMAT, model=declared.meter_model or "Monsoon power monitor",
-        plane=declared.plane or "dc_input", accuracy=declared.accuracy(), details={"origin_unix_ns": str(origin)},
+        plane=declared.plane or "dc_input", accuracy=declared.accuracy(),
+        details={"origin_unix_ns": str(origin), STAMPS: STAMPS_IN_BURSTS},
     )  # fmt: skip
     if align not in ALIGNMENTS or (align == "declared" and declared.alignment_u_s is None):
         raise SpecError(

@@ -61,8 +61,10 @@ def test_bursts_are_laid_out_evenly_and_a_late_clock_is_found(tmp_path: Path) ->
     assert result["status"] == "valid", result["details"]
     assert result["gross_energy_per_inference_j"] == pytest.approx(ACTIVE_W * INFER_S, rel=0.03)
     low, high = result["gross_interval_95_j"]
-    assert low < ACTIVE_W * INFER_S < high
-    assert result["details"]["lag_s"]["0"] == pytest.approx(0.3, abs=0.045)  # a burst is 32 ms
+    assert low < ACTIVE_W * (INFER_S + PAUSE_S / 2) < high  # it works through the pauses, which are nobody's
+    assert result["details"]["lag_s"]["0"] == pytest.approx(0.3, abs=0.002)  # though a burst is 32 ms
+    told = result["details"]["retimed"]
+    assert told["residual_s"] < 0.0004 and told["lost_samples"] == told["doubled_samples"] == 0
     assert "the values are us" in found["notes"][0]
     assert found["sample_rate_hz"] == pytest.approx(5000, rel=0.02)
 
@@ -152,7 +154,7 @@ def test_inferences_that_overlap_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="../shared is not here")
 @pytest.mark.parametrize(
     ("name", "recorders_mj", "ours_mj"),
-    [("EnergyNet_uid15582_cfg125_nhwc", 3.87, 4.39), ("EnergyNet_uid8723_cfg181_nhwc", 50.8, 55.6),
+    [("EnergyNet_uid15582_cfg125_nhwc", 3.87, 4.57), ("EnergyNet_uid8723_cfg181_nhwc", 50.8, 55.7),
      ("mnv2_cifar10_fp32", 5.70, None)],
 )  # fmt: skip
 def test_real_traces_give_the_recorders_figure_by_their_formula_and_ours(
@@ -167,6 +169,6 @@ def test_real_traces_give_the_recorders_figure_by_their_formula_and_ours(
     if ours_mj is None:  # its power falls from 1.8 to 1.1 W while it works, so a mean of 1.5 s says little
         assert result["status"] == "invalid" and result["reason"] == "below_resolution"
         return
-    assert result["gross_energy_per_inference_j"] * 1e3 == pytest.approx(ours_mj, rel=0.005)
-    assert result["details"]["lag_s"]["0"] == pytest.approx(0.304, abs=0.003)
+    assert result["gross_energy_per_inference_j"] * 1e3 == pytest.approx(ours_mj, rel=0.01)
+    assert result["details"]["lag_s"]["0"] == pytest.approx(0.306, abs=0.003)
     print(f"\n{name}: theirs {recorders_mj} mJ, ours {result['gross_energy_per_inference_j'] * 1e3:.2f} mJ")
