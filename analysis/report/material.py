@@ -17,6 +17,7 @@ from harness.core.errors import SpecError
 from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.result import EnergyResult
 from harness.core.spec import RunSpec
+from harness.core.telemetry import Telemetry
 from harness.core.trace import MeterInfo
 from harness.store.layout import meter_json_path
 from harness.store.meter_json import info_from_json
@@ -39,6 +40,7 @@ class Material:
     features: tuple[LayerFeatures, ...]
     meters: Mapping[str, MeterInfo]
     documents: Mapping[str, Any]
+    telemetry: Telemetry | None = None
 
     @property
     def run_id(self) -> str:
@@ -93,7 +95,7 @@ def load_material(path: Path) -> Material:
             raise SpecError(f"{meter_json_path(path, name)} cannot be read: {error!r}") from None
     return Material(
         path, reader.spec, reader.manifest, analyse_run(reader), reader.profile(), reader.layer_stamps(),
-        features_of_run(reader), meters, {name: reader.json(name) for name in DOCUMENTS},
+        features_of_run(reader), meters, {name: reader.json(name) for name in DOCUMENTS}, reader.telemetry(),
     )  # fmt: skip
 
 

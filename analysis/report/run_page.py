@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.report.beside import beside_section
 from analysis.report.budget_section import budget_section
+from analysis.report.conduct_section import conduct_section
 from analysis.report.headline import banner, figure_text, headline, warnings
 from analysis.report.layer_section import layer_section
 from analysis.report.material import Material
@@ -20,7 +21,7 @@ def run_page(material: Material, *, picture: bytes | None = None) -> bytes:
     traces = _traces(material, data, picture)
     body = "".join(
         [
-            headline(material), warnings(material.result), traces, layer_section(material), budget_section(material),
+            headline(material), warnings(material.result), traces, conduct_section(material), layer_section(material), budget_section(material),
             meters_section(material), beside_section(material), _methods(methods(material)),
             provenance_section(material),
         ]
