@@ -21,8 +21,8 @@ def run_page(material: Material, *, picture: bytes | None = None) -> bytes:
     traces = _traces(material, data, picture)
     body = "".join(
         [
-            headline(material), warnings(material.result), traces, conduct_section(material), layer_section(material), budget_section(material),
-            meters_section(material), beside_section(material), _methods(methods(material)),
+            headline(material), warnings(material.result), traces, conduct_section(material), layer_section(material),
+            budget_section(material), meters_section(material), beside_section(material), _methods(methods(material)),
             provenance_section(material),
         ]
     )  # fmt: skip
