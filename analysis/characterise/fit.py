@@ -17,7 +17,7 @@ import numpy as np
 from analysis.characterise.load import Load
 from harness.core.clock import FloatArray
 
-MOST_READINGS = 40_000
+MOST_READINGS = 20_000
 SCANNED = 500  # readings that the first scan looks at
 SEARCHED = 2_500  # and that the search does, before all are
 STEPS = 10  # lags tried within the length of a kernel
@@ -262,15 +262,13 @@ def _measured(load: Load, readings: Readings, kernel: Kernel, search: Search) ->
 def free_readings(rest: FloatArray) -> float:
     """How many residuals are free of each other: N / (1 + 2 sum of their correlations, up to the first near 0)."""
     n = len(rest)
-    own = float(rest @ rest)
-    if own <= 0:
+    if not np.any(rest):
         return float(n)
-    total = 1.0
-    for k in range(1, n // 4):
-        correlation = float(rest[k:] @ rest[:-k]) / own
-        if correlation <= 0.02:
-            break
-        total += 2 * correlation
+    size = 1 << (2 * n - 1).bit_length()
+    own = np.fft.irfft(np.abs(np.fft.rfft(rest, size)) ** 2, size)[: max(n // 4, 2)]
+    alike = own[1:] / own[0]
+    small = np.flatnonzero(alike <= 0.02)
+    total = 1 + 2 * float(alike[: small[0] if len(small) else len(alike)].sum())
     return max(n / total, 4.0)
 
 

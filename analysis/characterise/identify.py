@@ -27,7 +27,8 @@ FOLLOWS = 1.0  # a time constant of more updates than this is the meter's memory
 LOAD_RISE_S = 0.005  # what a supply and a board may take to reach their power: nothing shorter is surely the meter's
 RISE_STEPS = 2000
 HOLDS_S, HOLDS = (0.004, 3.0), 16  # how long power may stay up after work, and how many lengths are tried first
-HOLD_READINGS = 4000
+HOLD_READINGS = 3000
+MOST_PEAKS = 5
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ def identify(
     readings = Readings.of(updates.t_s, power_w[updates.row], drift=order)
     if len(readings.t_s) < 16:
         raise NotTold(f"{len(readings.t_s)} new readings are too few: record longer")
+    if not load.watt:
+        first, _ = _fits(load, readings.thinned(HOLD_READINGS), updates, lags_s, rate=rate)
+        load = _held(load, readings, min(first.values(), key=lambda f: f.square)) or load
     fits, peaks = _fits(load, readings, updates, lags_s, rate=rate)
-    if not load.watt and (held := _held(load, readings, min(fits.values(), key=lambda f: f.square))) is not None:
-        load = held
-        fits, peaks = _fits(load, readings, updates, lags_s, rate=rate)
     criterion = {name: _criterion(fit, min(f.square for f in fits.values()), fits) for name, fit in fits.items()}
     best = min(criterion, key=lambda name: criterion[name])
     fit = fits[best]
@@ -185,7 +186,7 @@ def _refuse_second(load: Load, readings: Readings, fit: KernelFit, peaks: list[K
     """NotTold if a lag far from the fitted one explains nearly as much."""
     kernel = fit.kernel
     reach = max(2 * load.shortest_s, 0.75 * (kernel.window_s + 2 * kernel.tau_s))
-    for peak in peaks:
+    for peak in peaks[:MOST_PEAKS]:
         if abs(peak.lag_s - kernel.lag_s) <= reach:
             continue
         moved = Kernel(peak.lag_s, kernel.window_s, kernel.tau_s, kernel.rate)
@@ -203,7 +204,8 @@ def _kinds(fit: KernelFit, period: float, load: Load) -> tuple[ReadingKind, ...]
     """What this kernel's readings are; several where its window is not known well enough."""
     kernel = fit.kernel
     memory = kernel.tau_s > 0.5 * kernel.window_s
-    if memory and kernel.tau_s > FOLLOWS * period:
+    sure = load.watt or kernel.tau_s > LOAD_RISE_S
+    if memory and kernel.tau_s > FOLLOWS * period and sure:
         return (ReadingKind.FILTERED,)
     half = T95 * fit.u(1)
     low, high = max(kernel.window_s - half, 0.0), kernel.window_s + half

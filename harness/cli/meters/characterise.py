@@ -98,7 +98,7 @@ def tell(path: Path, meter: str, asked: Asked, *, out: Path | None, as_json: boo
         })  # fmt: skip
         return
     for one in found:
-        _print(one, simulated=reader.simulated, against=asked.against)
+        print_found(one, simulated=reader.simulated, against=asked.against)
     screen = console()
     screen.print(f"kept: {path}", soft_wrap=True)
     if out is not None:
@@ -209,7 +209,8 @@ def _surroundings(
 # --- what is said -----------------------------------------------------------------------------------
 
 
-def _print(found: Found, *, simulated: bool, against: str | None) -> None:
+def print_found(found: Found, *, simulated: bool, against: str | None) -> None:
+    """A table for people."""
     from rich.table import Table
 
     character, declared = found.character, found.declared
