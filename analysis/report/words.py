@@ -239,6 +239,19 @@ FLAGS: dict[str, Words] = {
         "Power at rest lies outside of what such boards are known to draw, as a wrong shunt or scale would show it.",
         "Check shunt_ohm and the wiring, and what else is plugged into the board; add a second meter.",
     ),
+    "character_contradicts": Words(
+        "Under a coded load the meter's readings were not what its driver declares; what was found is used.",
+        "Look at the meter's settings (averaging, rate); if they changed since, characterise it again.",
+    ),
+    "character_ambiguous": Words(
+        "The coded load could not tell which kind of readings the meter gives; the declared kind is used with the "
+        "longer memory.",
+        "Play a longer load: joulebench meters characterise --repeats 3.",
+    ),
+    "character_of_another_unit": Words(
+        "The characterisation that the bench names is of another unit, so the driver's own declaration is used.",
+        "Characterise this unit: joulebench meters characterise.",
+    ),
     "calibration_old": Words(
         "The meter's calibration was older than it holds when the run was made.",
         "Calibrate it again: joulebench meters calibrate.",
