@@ -188,13 +188,17 @@ def main() -> None:
         truth = in_work(run.timeline, run.rest_w + added)
         percent = 100 / run.dynamic_w
         by_course, by_line = said(found, run.timeline)
+        twin = find_standby(channel(run.power_w), run.timeline, 0)  # the same run without drift and jump
+        twin_u = float(np.hypot(twin.course.u_w if twin.course else np.inf, twin.u_scatter_w))
+        far = abs(by_course - said(twin, run.timeline)[0]) > 3 * twin_u
         flags = standby_flags(found, run.dynamic_w)
         rows.append((
             sign, (truth - by_course) * percent, (truth - by_line) * percent, found.course.u_w * percent,
             float(np.hypot(found.course.u_w, found.u_scatter_w)) * percent, bool(standby_moved(found, run.dynamic_w)),
-            flags["standby_drift"], flags["standby_not_equivalent"],
+            flags["standby_drift"], flags["standby_not_equivalent"], far,
         ))  # fmt: skip
-    signs, course, line, drift_u, u, refused, drifting, unknown = (np.array(c) for c in zip(*rows, strict=True))
+    columns = (np.array(c) for c in zip(*rows, strict=True))
+    signs, course, line, drift_u, u, refused, drifting, unknown, moved = columns
     print(f"{len(rows)} worlds without fan or throttling; error of dynamic power in percent of it")
     for name, error in (("straight line", line), ("course", course)):
         print(table(name, error))
@@ -204,10 +208,9 @@ def main() -> None:
     print(f"  u: median {np.median(u):.3f} (of what moved {np.median(drift_u):.3f}); error > 2 u: {wide:.1%}")
     shares = f"standby_drift {np.mean(drifting):.1%}, not equivalent {np.mean(unknown):.1%}"
     print(f"  refused {np.mean(refused):.1%}, {shares}")
-    caught = refused | drifting
-    moved = np.abs(line) > 3 * np.median(u)
     if told.jump and moved.any():
-        print(f"  of {moved.sum()} whose straight line is off by 3 u: {np.mean(caught[moved]):.1%} refused or flagged")
+        caught = np.mean((refused | drifting)[moved])
+        print(f"  figures that the jump moved by more than 3 u: {moved.sum()}, refused or flagged: {caught:.1%}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from analysis.energy.standby import Standby
 
 LIMIT = 0.10  # brackets shown apart by more than this, or a level shown to switch by more within one: no figure
-FLAG = 0.02  # shown apart by more than this, or switched by more within one: a flag
+FLAG = 0.03  # shown apart by more than this, or switched by more within one: a flag
 
 
 def standby_moved(standby: Standby, dynamic_w: float) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 ALARMS = frozenset({
     "clipped_readings", "counter_resets", "end_stamps_doubtful", "file_truncated", "idle_unlikely", "low_coverage",
-    "meters_disagree", "negative_baseline", "no_steady_state", "over_range_readings", "readings_lost", "throttled",
+    "meters_disagree", "negative_baseline", "no_steady_state", "over_range_readings", "readings_lost", "standby_drift", "throttled",
     "time_went_backwards", "undervoltage", "unpinned",
 })  # fmt: skip
 CONDITIONS = frozenset({
-    "inference_times_vary", "slowing_down", "standby_drift", "standby_not_equivalent", "standby_not_settled",
+    "inference_times_vary", "slowing_down", "standby_not_equivalent", "standby_not_settled",
     "warming_up",
 })  # fmt: skip
 METHODS = frozenset({
