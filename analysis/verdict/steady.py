@@ -37,7 +37,7 @@ class Course(StrEnum):
 
     FLAT = "flat"
     WARM_UP = "warm_up"  # the last level is the lowest, and had lasted
-    SLOW_DOWN = "slow_down"  # the last level had lasted, but there was a lower one
+    SLOW_DOWN = "slow_down"  # the last level had lasted, but there was a lower one; of power: or it was taken away
     NO_STEADY_STATE = "no_steady_state"  # the last level had not lasted
     UNKNOWN = "unknown"  # too few points
 
@@ -122,6 +122,7 @@ def steadiness(timeline: Timeline, solution: Solution) -> Steadiness:
     windows = [s.window for s in solution.starts]
     times = [] if any(w.by_time for w in windows) else _courses("time", [_times(timeline, w) for w in windows])
     powers = _powers_judged([_powers(s) for s in solution.starts])
+    powers = [_with_its_time(c, next((t for t in times if t.start == c.start), None)) for c in powers]
     return Steadiness((*times, *powers), {w.start: _work_before_s(timeline, w) for w in windows})
 
 
@@ -196,7 +197,22 @@ def _powers_judged(series: Sequence[_Series]) -> list[StartCourse]:
     known = [c for c in courses if c.course is not Course.UNKNOWN]
     usual = float(np.median([c.median for c in known])) if known else math.nan
     often = {one for one in Course if 2 * sum(c.changed and c.course is one for c in known) > len(known)}
-    return [replace(c, matters=c.changed and (c.course in often or _is_drop(c, usual))) for c in courses]
+    return [
+        replace(c, matters=True, course=_fallen(c.course)) if c.changed and c.course not in often and _is_drop(c, usual)
+        else replace(c, matters=c.changed and c.course in often)
+        for c in courses
+    ]  # fmt: skip
+
+
+def _fallen(course: Course) -> Course:
+    """Power that was taken away is no warming up."""
+    return Course.SLOW_DOWN if course is Course.WARM_UP else course
+
+
+def _with_its_time(power: StartCourse, time: StartCourse | None) -> StartCourse:
+    """Power that falls while inferences slow down is the same event: no warming up."""
+    slowed = time is not None and time.matters and time.course in (Course.SLOW_DOWN, Course.NO_STEADY_STATE)
+    return replace(power, course=_fallen(power.course)) if slowed else power
 
 
 def _is_drop(course: StartCourse, usual: float) -> bool:
