@@ -22,6 +22,7 @@ from harness.core.timeline import PHASE_CODE, Phase, Timeline
 
 EXPLAINED = 0.5  # of the variance within markers, at least, or their fit is not used
 NO_EXPONENTIAL = 0.02  # of an edge's whole delay: how far its first sign is off where the load follows no exponential
+CLEARLY = 0.9  # one of two places leaves this much less unexplained than the other, or they are alike
 INTERPOLATED = 1e-6  # what clocks wander between two markers, relative to the time to the nearer one
 
 
@@ -80,7 +81,20 @@ def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:
     found = search(channel, timeline)
     if found.reason:
         return Lag(0, {}, np.inf, found.first, found.second, None, None, found.reason)
-    return _refined(channel, timeline, found)
+    return _refined(channel, timeline, _decided(channel, timeline, found) if found.rivals_ns else found)
+
+
+def _decided(channel: ChannelCurve, timeline: Timeline, found: Found) -> Found:
+    """Of lags nearby: the one from which the fit over all markers leaves least unexplained. What cannot be decided so,
+    since the meter is too slow for markers, stays with the highest peak, and the distance enters the uncertainty."""
+    places = (found.coarse_ns, *found.rivals_ns)
+    fits = [(fit_markers(channel, timeline, at), at) for at in places]
+    scatter = sorted((fit.scatter_w, at) for fit, at in fits if fit is not None and fit.gain >= EXPLAINED)
+    if len(scatter) == len(places) and scatter[0][0] < CLEARLY * scatter[1][0]:
+        return replace(found, coarse_ns=scatter[0][1], rivals_ns=())
+    if len(scatter) == 1:
+        return replace(found, coarse_ns=scatter[0][1], rivals_ns=())
+    return found
 
 
 def with_marks(lag: Lag, channel: ChannelCurve, timeline: Timeline) -> Lag:
@@ -111,6 +125,8 @@ def _refined(channel: ChannelCurve, timeline: Timeline, found: Found) -> Lag:
         u_ns = float(np.hypot(max(period / np.sqrt(12), 20_000.0), spread))
     else:
         middle, u_ns = coarse, found.bin_ns / np.sqrt(3) + 10e6
+    apart = max((abs(r - coarse) for r in found.rivals_ns), default=0)
+    u_ns = float(np.hypot(u_ns, apart / np.sqrt(3)))
     for start in timeline.starts:
         lags.setdefault(start, middle)
     return Lag(coarse, lags, u_ns, found.first, found.second, falls[0] if falls else None, rise)

@@ -35,7 +35,7 @@ FINE_CUTS = (16.0, 6.0, 2.5, 1.0, 1.0)
 class Marked:
     """Delay of each marker (M,) behind its stamps in s, their covariance (M, M); `start`, `middle_ns` (M,) of each on
     the board's clock; `contrast_w`: by how much power falls at the end of a chip; `residual_w`: scatter of one reading;
-    `gain`: share of the variance within markers that the fit explains."""
+    `scatter_w`: the same, whatever daemons do; `gain`: share of the variance within markers that the fit explains."""
 
     start: Int64Array
     middle_ns: Int64Array
@@ -44,6 +44,7 @@ class Marked:
     shape: Shape
     contrast_w: float
     residual_w: float
+    scatter_w: float
     gain: float
 
 
@@ -92,7 +93,7 @@ def _result(fit: Fit, coarse_ns: int) -> Marked | None:
     middle = fit.chips.origin_ns + np.rint(fit.chips.end_s[:, -1] * 5e8).astype(np.int64)
     return Marked(
         fit.chips.start, middle, fit.delay_s + coarse_ns * 1e-9, covariance[s:, s:], fit.shape,
-        float(np.median(a - g)), residual, gain,
+        float(np.median(a - g)), residual, fit.scale, gain,
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ SECOND_PEAK = 0.75  # a second peak this high, relative to the first, makes the 
 MIN_Z = 5.0  # height of the peak over the scatter of all other lags
 MIN_BIN_NS = 1_000_000
 PEAKS = 12  # highest ones that are looked at
-SHOWN = 0.5  # of what starts show of their work in the middle, each must show this much
+SHOWN = 0.25  # of what starts show of their work in the middle, each must show this much: a wrong lag shows none of one
+NEAR_NS = 300_000_000  # a rival nearer than this is another shape of the same edges, not another place
 COVERED = 0.5  # share of a start that readings must cover to show it
 BLOCKS_SLOWER = 8  # times slower changes show the longest stretches: 16 and 32 s at 10 Hz
 MOST = 0.6  # correlation of power and activity, slow changes let through
@@ -34,13 +35,15 @@ MOST = 0.6  # correlation of power and activity, slow changes let through
 
 @dataclass(frozen=True)
 class Found:
-    """`first`, `second`: heights of the best peak and of its strongest rival; `reason`: empty, or why nothing is."""
+    """`first`, `second`: heights of the best peak and its strongest rival; `reason`: empty, or why nothing is found;
+    `rivals_ns`: lags nearby that fit nearly as well, since power may fall as a whole only some time after work ended."""
 
     coarse_ns: int = 0
     bin_ns: int = MIN_BIN_NS
     first: float = 0.0
     second: float = 0.0
     reason: str = ""
+    rivals_ns: tuple[int, ...] = ()
 
 
 def search(channel: ChannelCurve, timeline: Timeline) -> Found:
@@ -63,7 +66,9 @@ def search(channel: ChannelCurve, timeline: Timeline) -> Found:
         return Found(0, bin_ns, float(height[peaks[0]]), 0.0, "the power does not follow the board's activity")
     best = shown[0]
     first = float(height[best])
-    second = float(height[shown[1]]) if len(shown) > 1 else 0.0
+    near = [k for k in shown[1:] if abs(k - best) * bin_ns <= NEAR_NS and height[k] > SECOND_PEAK * first]
+    far = [k for k in shown[1:] if abs(k - best) * bin_ns > NEAR_NS]
+    second = float(height[far[0]]) if far else 0.0
     scatter = 1.4826 * float(np.median(np.abs(height - np.median(height))))
     unlike, alike = not first > MIN_Z * scatter, second > SECOND_PEAK * first
     if (unlike or alike) and not (
@@ -74,7 +79,7 @@ def search(channel: ChannelCurve, timeline: Timeline) -> Found:
     if best in (0, len(lags) - 1):
         return Found(0, bin_ns, first, second, "no lag between -12 and 12 s fits the power")
     coarse = int(lags[best] + bin_ns * _vertex(height[best - 1 : best + 2]))
-    return Found(coarse, bin_ns, first, second)
+    return Found(coarse, bin_ns, first, second, rivals_ns=tuple(int(lags[k]) for k in near))
 
 
 @dataclass(frozen=True)
