@@ -24,8 +24,7 @@ def _gap(run: Measured) -> str:
 
 
 def _standby_state(run: Measured) -> str:
-    """A run that does not say was measured above active idle: there was no other."""
-    return str(getattr(run.spec.protocol, "standby_state", "active-idle"))
+    return run.spec.protocol.standby_state
 
 
 def unit_of(run: Measured) -> str:

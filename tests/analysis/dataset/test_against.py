@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from analysis.dataset.against import against_first
+from harness.cli.main import app
 from harness.core.errors import SpecError
 from harness.core.result import BudgetPart, Shape
 
@@ -64,6 +66,17 @@ def test_a_run_without_a_figure_is_refused_with_its_reason(make_run: MakeRun) ->
     runs = [make_run(), make_run(repetition=1, result={"status": "invalid", "reason": "clocks"})]
     with pytest.raises(SpecError, match="clocks"):
         compared(runs)
+
+
+def test_the_command_says_it_in_a_table_and_in_json(make_run: MakeRun) -> None:
+    runs = [str(make_run(repetition=k, result={"budget": BUDGET})) for k in range(2)]
+    shown = CliRunner().invoke(app, ["compare", *runs])
+    assert shown.exit_code == 0, shown.output
+    assert "meter gain" in shown.output
+    assert "(may be none)" in shown.output
+    found = json.loads(CliRunner().invoke(app, ["compare", *runs, "--json"]).output)
+    assert found["base"] == Path(runs[0]).name
+    assert found["compared"][0]["apart"] is False
 
 
 def test_one_run_and_simulated_against_measured_are_refused(make_run: MakeRun) -> None:

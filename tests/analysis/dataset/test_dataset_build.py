@@ -65,6 +65,7 @@ DIFFERENT: dict[str, dict[str, Any]] = {
     "governor": {"board": {"governor": "powersave"}},
     "layers": {"protocol": {"layers": "instances"}},
     "measurand": {"protocol": {"measurand": "gross"}},
+    "standby_state": {"protocol": {"standby_state": "deep-idle"}},
 }
 
 
