@@ -9,20 +9,18 @@ from __future__ import annotations
 
 ALARMS = frozenset({
     "clipped_readings", "counter_resets", "end_stamps_doubtful", "file_truncated", "idle_unlikely", "low_coverage",
-    "meters_disagree", "negative_baseline", "no_steady_state", "over_range_readings", "readings_lost", "standby_drift", "throttled",
-    "time_went_backwards", "undervoltage", "unpinned",
+    "meters_disagree", "negative_baseline", "no_steady_state", "over_range_readings", "readings_lost",
+    "standby_drift", "throttled", "time_went_backwards", "undervoltage", "unpinned",
 })  # fmt: skip
 CONDITIONS = frozenset({
-    "inference_times_vary", "slowing_down", "standby_not_equivalent", "standby_not_settled",
-    "warming_up",
+    "inference_times_vary", "slowing_down", "standby_not_equivalent", "standby_not_settled", "warming_up",
 })  # fmt: skip
 METHODS = frozenset({
     "alignment_declared", "calibration_old", "character_ambiguous", "character_contradicts",
     "character_of_another_unit", "gap_power_bounded", "lag_coarse_only", "meter_accuracy_unknown",
     "meter_zero_unknown", "no_standby", "no_total_declared", "outputs_not_checked", "part_time_sampling",
     "range_switching", "reading_kind_unknown", "samples_doubled", "sampling_in_step", "single_bracket", "single_start",
-    "stamps_nominal", "stamps_not_healed",
-    "time_zones_assumed_equal", "uncalibrated_rows", "window_count_unknown",
+    "stamps_nominal", "stamps_not_healed", "time_zones_assumed_equal", "uncalibrated_rows", "window_count_unknown",
 })  # fmt: skip
 
 

@@ -40,33 +40,49 @@ GAIN_LIMITS = {
 """Driver of an exam's bench -> the limit that its drawn gain counts in."""
 
 
+BENT = frozenset(GAIN_LIMITS) - {"counter", "ina219"}
+"""Drivers whose meters are a front with a characteristic."""
+
+
 @dataclass(frozen=True)
 class Working:
-    """When and how the board worked: age (s) of the bench, gross power at work and at rest (W)."""
+    """When and how the board worked: age (s) of the bench, gross power at work and at rest (W), and for how long in all
+    (s) when it had worked through half of it."""
 
     age_s: float
     active_w: float
     idle_w: float
+    span_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn for a meter: limits, ranges, and whether its voltage is declared. `offset_w`: its sheet's zero."""
+    """What is drawn for a meter: limits, ranges, and whether its voltage is declared. `offset_w`: its sheet's zero;
+    `full_scale_a`: of its front (None: it has none), `fine_a`: below which a range of its own begins."""
 
     limit_rel: float
     declared_v: bool
     ranges: Ranges
     offset_w: float = 0.0
+    full_scale_a: float | None = None
+    fine_a: float = 0.0
 
     @classmethod
-    def of(cls, binding: MeterBinding, ranges: Ranges, offset_w: float = 0.0) -> Sheet | None:
+    def of(
+        cls, binding: MeterBinding, ranges: Ranges, offset_w: float = 0.0, full_scale_a: float | None = None
+    ) -> Sheet | None:
         """None for a meter whose draws belong to parts of it (zones of a counter behind the shipped driver)."""
         limit = GAIN_LIMITS.get(binding.driver)
         declared = binding.driver == "ina219-shunt" or (
             binding.driver == "ina219" and dict(binding.options).get("mode", "shunt") == "shunt"
             and not binding.name.endswith("both")
         )  # fmt: skip
-        return None if limit is None else cls(limit, declared, ranges, offset_w)
+        if limit is None:
+            return None
+        fine_a = FrontSpec().fine_limit_a if binding.driver in ("trace", "monsoon") else 0.0
+        if binding.driver == "shunt":
+            full_scale_a = SHUNT_FRONT.full_scale_a
+        return cls(limit, declared, ranges, offset_w, full_scale_a if binding.driver in BENT else None, fine_a)
 
     def gain_rel(self, meter: Mapping[str, Any], supply: Mapping[str, Any], at: Working) -> float:
         """The error that the meter really has: what it was drawn with, and what its supply lacks."""
@@ -74,6 +90,24 @@ class Sheet:
         if self.declared_v:
             factor *= float(_declared(np.array(supply["sag_rel"]), np.array(supply["source_ohm"]), supply, at))
         return float(factor) - 1
+
+    def bent_rel(self, meter: Mapping[str, Any], at: Working, *, voltage_v: float, board_idle_w: float) -> float:
+        """What else is constant in this meter and scales dynamic energy, relative: a bent characteristic, a shunt that
+        is warm while the board works, and another range at rest (`rig.front`). Currents are taken at their means."""
+        full_a, work_a, rest_a = self.full_scale_a, at.active_w / voltage_v, at.idle_w / voltage_v
+        if full_a is None or work_a <= rest_a:
+            return 0.0
+        share = at.span_s / meter["shunt_tau_s"] if at.span_s > 0 else 0.0
+        warm = 1 - (1 - np.exp(-share)) / share if share > 0 else 0.0  # of the shunt, in the mean over its work
+        fine_a = self.fine_a if meter.get("range_at", 0) == 0 else meter["range_at"] * board_idle_w / voltage_v
+
+        def seen_a(current_a: float, warmth: float) -> float:
+            gain = 1 + meter["shunt_heat_rel"] * warmth / 4 + (meter["range_step"] if current_a < fine_a else 0.0)
+            bend = meter["nonlinear_rel"] * full_a * np.sin(np.pi * current_a / full_a)
+            return float(current_a * gain + bend)
+
+        warmth = rest_a**2 + warm * (work_a**2 - rest_a**2)
+        return (seen_a(work_a, warmth) - seen_a(rest_a, rest_a**2)) / (work_a - rest_a) - 1
 
     def factors(self, supply: Mapping[str, Any], at: Working) -> FloatArray:
         """(DRAWS,) gain factors as somebody sees them who knows how they are drawn, and believes the sheet."""

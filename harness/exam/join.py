@@ -155,9 +155,11 @@ def _readers(row: ExamRow, run: RunReader, heard: Heard, known: Known, load_shar
     if known.meter is None or known.ranges is None or row.meter not in run.meters():
         return row
     binding = _binding(run, row.meter)
-    limits = [run.trace(row.meter).info.channel(c).accuracy for c, rail in binding.rails if rail in binding.total_rails]
-    offset_w = sum(a.offset_w for a in limits if a is not None)
-    sheet = Sheet.of(binding, known.ranges, offset_w)
+    info, volt = run.trace(row.meter).info, known.world["supply"]["voltage_v"]
+    channels = [info.channel(c) for c, rail in binding.rails if rail in binding.total_rails]
+    offset_w = sum(c.accuracy.offset_w for c in channels if c.accuracy is not None)
+    most_w = channels[0].max_power_w
+    sheet = Sheet.of(binding, known.ranges, offset_w, None if most_w is None else most_w / volt)
     if sheet is None:
         return row
     records, truth = heard.truth.records, row.truth
@@ -174,11 +176,13 @@ def _readers(row: ExamRow, run: RunReader, heard: Heard, known: Known, load_shar
     active_w = truth.gross_realised_j / mean_s
     begun_ns = known.begun_ns if known.begun_ns is not None else int(records["begin_ns"].min())
     age_s = float(records["begin_ns"].mean() - begun_ns) * 1e-9
-    at = Working(age_s, active_w, active_w - truth.realised_j / mean_s)
+    span_s = float(records["end_ns"].max() - records["begin_ns"].min()) * 1e-9
+    at = Working(age_s, active_w, active_w - truth.realised_j / mean_s, span_s)
     gain = sheet.gain_rel(known.meter, supply, at)
+    bent = sheet.bent_rel(known.meter, at, voltage_v=volt, board_idle_w=known.world["standby"]["idle_w"])
     zero_w = offset_w * known.meter["zero_over_spec"]
     return replace(
-        row, gain_rel=gain, outside_sheet=outside_sheet(known.meter),
+        row, gain_rel=(1 + gain) * (1 + bent) - 1, outside_sheet=outside_sheet(known.meter),
         informed=informed(seen, sheet, known.world, gain_rel=gain, zero_w=zero_w, at=at),
         learner=learner(seen, sheet, known.world, gain_rel=gain, zero_w=zero_w, at=at),
     )  # fmt: skip

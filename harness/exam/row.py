@@ -59,11 +59,11 @@ class ExamRow:
     invalid. `leverage`: standby over dynamic power; `largest_part`: name of the budget's largest part; `faults`: what
     the world and the meter have of `harness.exam.faults` (empty: a refusal is a fault of the pipeline's).
 
-    `gain_rel`: the gain error that this meter really has; `outside_sheet`: its gain or zero is beyond its sheet's
-    limits; `type_b`: the distribution that both were drawn from ("sheet", or one that the sheet does not say);
-    `solved_j`: the figure before it was judged (refused results have one too, if they came that far);
-    `levels`, `gross_levels`: nominal coverage ("0.50" ...) -> the interval that the result states at it;
-    `injected`: what was done to this world on purpose; `twin`: the same without it.
+    `gain_rel`: by how much this meter scales dynamic energy (gain, ranges, warm shunt, bent characteristic);
+    `outside_sheet`: its gain or zero is beyond its sheet's limits; `type_b`: the distribution that both were drawn from
+    ("sheet", or one that the sheet does not say); `solved_j`: the figure before it was judged (refused results have one
+    too, if they came that far); `levels`, `gross_levels`: nominal coverage ("0.50" ...) -> the interval that the result
+    states at it; `injected`: what was done to this world on purpose; `twin`: the same without it.
     """
 
     run_id: str

@@ -14,6 +14,7 @@ from drivers.simulated.rig.world import draw
 from harness.exam.aims import ENOUGH, Aim, aims
 from harness.exam.alarms import ALARMS, CONDITIONS, METHODS
 from harness.exam.answer import graded_json
+from harness.exam.campaign import exam_scenario
 from harness.exam.detection import detection, twin_of
 from harness.exam.estimate import Estimate
 from harness.exam.gains import Sheet, Working, drawn_of, kept
@@ -22,10 +23,11 @@ from harness.exam.informed import Seen, durations, informed, learner
 from harness.exam.page import exam_page
 from harness.exam.reliability import LEVELS, reliability
 from harness.exam.row import ExamRow, Part, Truth
+from harness.exam.scenario import load_scenario, with_protocol
 from harness.exam.score import grade
 from harness.exam.shares import share_of, wilson
 from harness.exam.tables import exam_table
-from harness.exam.virtual import exam_binding
+from harness.exam.virtual import exam_binding, exam_protocol
 
 WORLD = draw(3)
 
@@ -137,6 +139,18 @@ def test_durations_are_spread_as_the_rig_draws_them():
     assert said.std() == pytest.approx(np.std(really), rel=0.1)
 
 
+def test_what_is_left_without_the_meters_own_characteristic_is_small(tmp_path):
+    """A bent characteristic, a shunt that warms up, another range at rest: none of them is the analysis's."""
+    bent = {"nonlinear_rel": 2e-3, "shunt_heat_rel": 0.02, "shunt_tau_s": 6, "noise_rel": 1e-3, "gain_over_spec": 0.5}
+    protocol = dataclasses.replace(exam_protocol(), starts=2, measure_s=3.0, standby_s=4.0, settle_max_s=12.0)
+    scenario = with_protocol(load_scenario("ideal", meters=["supply", "shunt", "ina219-both"]), protocol)
+    groups = {**scenario.ranges.groups, "meter": {**scenario.ranges.groups["meter"], **bent}}
+    scenario = dataclasses.replace(scenario, ranges=dataclasses.replace(scenario.ranges, groups=groups))
+    for r in exam_scenario(1, scenario):
+        assert abs(r.error_rel) > 5e-3, r.meter
+        assert abs(r.error_apart_rel) < 0.15 * abs(r.error_rel), r.meter
+
+
 def test_a_declared_voltage_that_is_not_there_is_gain():
     sheet = Sheet.of(exam_binding("trace", "ina219-shunt"), WORLD.ranges)
     supply = {"voltage_v": 5.0, "sag_rel": 0.1, "sag_s": 120, "source_ohm": 0.05}
@@ -159,7 +173,7 @@ def test_a_fault_is_found_if_it_is_refused_or_brings_an_alarm_and_counts_only_if
         clean,
         put(1.2, world=1),  # moved, nobody says so
         put(1.2, world=2, flags=("throttled",)),
-        put(1.2, world=3, flags=("standby_drift",)),  # a condition is no alarm
+        put(1.2, world=3, flags=("warming_up",)),  # a condition is no alarm
         refused(put(1.2, world=4)),
         put(1.001, world=5),  # healed
         refused(put(1.2, world=6, solved_j=None, practitioner=Estimate(1.3, (1.2, 1.4)))),
