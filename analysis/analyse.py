@@ -373,6 +373,7 @@ def _details(
         "active_power_w": solution.active_w,
         "standby_brackets_w": [b.mean_w for b in solution.standby.brackets],
         "standby_brackets_u_w": [b.u_w for b in solution.standby.brackets],
+        **solution.standby.described(),
         "lag_s": {str(k): v * 1e-9 for k, v in lag.lag_ns.items()},
         "lag_u_s": lag.u_ns * 1e-9,
         "lag_correlation": None if lag.declared else lag.correlation,

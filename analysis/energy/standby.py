@@ -9,6 +9,7 @@ formula for white noise too small. What moved between the brackets, and what of 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,19 @@ class Standby:
             return Difference(0.0, 0.0, float("inf"))
         first, last = self.brackets[0], self.brackets[-1]
         return difference((first.mean_w, first.u_w, first.dof), (last.mean_w, last.u_w, last.dof))
+
+    def described(self) -> dict[str, Any]:
+        """What is known of its movement, for the details of a result."""
+        apart, course = self.difference, self.course
+        return {
+            "standby_difference_w": apart.w if len(self.brackets) > 1 else None,
+            "standby_difference_u_w": apart.u_w if len(self.brackets) > 1 else None,
+            "standby_switched_w": self.moved_w,
+            "standby_course": None if course is None else {
+                "drift_u_w": course.u_w, "slope_w_per_s": course.slope_w_per_s, "warmth_w": course.warmth_w,
+                "step_share": course.step_share, "w_per_k": course.w_per_k,
+            },
+        }  # fmt: skip
 
     @property
     def moved_w(self) -> float:
