@@ -112,6 +112,11 @@ def load_scenario(
         raise document.error("a scenario file holds groups of keys", hint="see docs/exam.md")
     beside = validated(document, _Beside, "the scenario file")
     protocol = resolve_protocol(document, beside.protocol, base=scenario_protocol())
+    for field in ("standby_state", "standby_model"):
+        if getattr(protocol, field) != getattr(scenario_protocol(), field):
+            message = f"{field}: {getattr(protocol, field)} is another measurand than the exam's truth"
+            hint = "leave it out: truth is above active idle, with leakage by its own warmth"
+            raise document.error(message, ("protocol", field), hint=hint)
     bench = _asked(meters, depth) if meters else _of_file(document, beside.meters, depth)
     found = Scenario(_ranges(document, base), protocol, bench.names, depth, bench.drawn)
     return _with_faults(found, beside.faults if faults is None else faults)

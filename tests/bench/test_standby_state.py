@@ -15,11 +15,13 @@ from drivers.simulated.rig.ranges import load_ranges
 from drivers.simulated.rig.virtual_board import VirtualAgent, VirtualBoard
 from drivers.simulated.rig.world import World, draw
 from harness.bench.runner import execute_run
+from harness.core.errors import SpecError
 from harness.core.events import EventStream
 from harness.core.ports import LoadReport, Step
 from harness.core.result import Status
 from harness.core.spec import ProtocolSpec, RunSpec
 from harness.core.timeline import Phase, Timeline
+from harness.exam.scenario import load_scenario
 from harness.exam.virtual import exam_protocol, exam_spec, virtual_bench
 from harness.store.run_reader import RunReader
 
@@ -101,3 +103,11 @@ def test_older_runs_keep_their_identity() -> None:
     assert "standby_state" not in plain.to_json()["protocol"] and plain.run_id == said.run_id
     deep = exam_spec(1, protocol=replace(exam_protocol(), standby_state="deep-idle"))
     assert deep.run_id != plain.run_id and RunSpec.from_json(deep.to_json()) == deep
+
+
+@pytest.mark.parametrize("said", ["standby_state: deep-idle", "standby_model: temperature"])
+def test_the_exam_refuses_a_measurand_that_its_truth_is_not(said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"protocol: {{{said}}}\n", "utf-8")
+    with pytest.raises(SpecError, match="another measurand"):
+        load_scenario(file)
