@@ -23,6 +23,7 @@ SEARCHED = 2_500  # and that the search does, before all are
 STEPS = 10  # lags tried within the length of a kernel
 BLOCKS = 24
 RATE_ROUNDS = 2
+LONGER, UNLIKELY = 40, 3.84  # windows tried, each 1.3 of the one before; chi square of one parameter, 95 %
 
 
 @dataclass(frozen=True)
@@ -251,12 +252,32 @@ def _measured(load: Load, readings: Readings, kernel: Kernel, search: Search) ->
     place = [keep[name] for name in free] + [3]
     full = np.zeros((4, 4))
     full[np.ix_(place, place)] = covariance[: len(place), : len(place)]
+    if "window_s" in free and np.sqrt(full[1, 1]) > 0.4 * kernel.window_s:
+        ratio = _window_u(load, readings, kernel, square, n_free, float(np.sqrt(full[1, 1])), scale_s)
+        full[1, :] *= ratio
+        full[:, 1] *= ratio
     zero_at = len(columns)
     around = readings.power_w - float(np.mean(readings.power_w))
     return KernelFit(
         kernel, full, gain, float(coefficients[0]), float(np.sqrt(covariance[zero_at, zero_at])), square, rest, n_free,
         jacobian.shape[1], 1 - square / max(float(around @ around), 1e-300),
     )  # fmt: skip
+
+
+def _window_u(
+    load: Load, readings: Readings, kernel: Kernel, square: float, n_free: float, u_s: float, scale_s: float
+) -> float:
+    """By how much the uncertainty of a short window is to be taken smaller, 0..1. Near 0 a window shows in its square
+    only, so slopes say nothing of it: the longest is taken that leaves a sum of squares hardly larger, the filter made
+    shorter so that the second moment stays."""
+    window = max(kernel.window_s, 0.1 * scale_s)
+    for _ in range(LONGER):
+        window *= 1.3
+        rest = kernel.tau_s**2 - (window**2 - kernel.window_s**2) / 12
+        longer = Kernel(kernel.lag_s, window, float(np.sqrt(max(rest, 0.0))), kernel.rate)
+        if n_free * float(np.log(max(readings.square(load, longer), 1e-300) / max(square, 1e-300))) > UNLIKELY:
+            break
+    return min(1.0, (window - kernel.window_s) / 2 / u_s)
 
 
 def free_readings(rest: FloatArray) -> float:

@@ -212,9 +212,10 @@ def _kinds(fit: KernelFit, period: float, load: Load) -> tuple[ReadingKind, ...]
     found: list[ReadingKind] = []
     if memory and kernel.tau_s > FOLLOWS / 3 * period:
         found.append(ReadingKind.FILTERED)
-    if low <= 0.02 * period:
+    brief = 2 * kernel.tau_s < 0.05 * period  # a filter that forgets within the update makes a part of the time of it
+    if low <= 0.02 * period and brief:
         found.append(ReadingKind.POINT)
-    if low < (1 - SAME) * period and high > 0.02 * period:
+    if low < (1 - SAME) * period and (high > 0.02 * period or not brief):
         found.append(ReadingKind.PART_TIME)
     if low <= (1 + SAME) * period and high >= (1 - SAME) * period:
         found.append(ReadingKind.MEAN)
@@ -227,7 +228,7 @@ def _kinds(fit: KernelFit, period: float, load: Load) -> tuple[ReadingKind, ...]
         if ReadingKind.MEAN in found and low <= period <= high:
             return (ReadingKind.MEAN,)
         if high < 0.1 * period:
-            return (ReadingKind.POINT,) if low <= 0.02 * period else (ReadingKind.PART_TIME,)
+            return (ReadingKind.POINT,) if low <= 0.02 * period and brief else (ReadingKind.PART_TIME,)
     return tuple(found)
 
 

@@ -38,7 +38,8 @@ def characterised(trace: Trace, found: Characterisation | None) -> tuple[Trace, 
         flags |= set(said)
         channels.append(replace(channel, reading=reading))
     info: MeterInfo = replace(trace.info, channels=tuple(channels))
-    delay_s = sum(c.delay_s for c in found.channels) / len(found.channels)
+    delays = [_delay_s(c, ReadingKind(c.kinds[0])) for c in found.channels]
+    delay_s = sum(delays) / len(delays)
     update_ns = min(c.reading.period_ns for c in info.channels)
     written, polled_ns = _written(trace, update_ns)
     return replace(written, info=info), round(delay_s * 1e9) + polled_ns // 2, tuple(sorted(flags))
@@ -66,6 +67,11 @@ def _written(trace: Trace, update_ns: int) -> tuple[Trace, int]:
     return replace(trace, t_ns=trace.t_ns[rows], columns=columns, calibration=pieces), polled_ns
 
 
+def _delay_s(told: ChannelCharacter, kind: ReadingKind) -> float:
+    """By how much stamps are moved: what `analysis.readings.curve.delay_of` does not know of the kind."""
+    return told.delay_s + (0.0 if kind in (ReadingKind.OVERLAPPING, ReadingKind.FILTERED) else told.tau_s)
+
+
 def _reading(declared: Reading, told: ChannelCharacter) -> tuple[Reading, tuple[str, ...]]:
     if declared.kind is ReadingKind.COUNTER:
         return declared, ()
@@ -82,6 +88,8 @@ def _reading(declared: Reading, told: ChannelCharacter) -> tuple[Reading, tuple[
     period, window, tau = (round(v * 1e9) for v in (told.update_s, told.window_s, told.tau_s))
     if kind in (ReadingKind.MEAN, ReadingKind.POINT) and len(told.kinds) == 1:
         window = period if kind is ReadingKind.MEAN else 0
+    if kind is ReadingKind.PART_TIME:  # behind a filter: as long as a window that spreads it as much
+        window = min(round((window**2 + 12 * tau**2) ** 0.5), period)
     if len(told.kinds) > 1:
         window, tau = max(window, declared.window_ns), max(tau, declared.tau_ns)
     return Reading(kind, period, window, tau), tuple(flags)
