@@ -130,3 +130,12 @@ def _kept(t_s: FloatArray, event_s: FloatArray, *, coarse: bool) -> npt.NDArray[
         after = event_s[np.clip(np.searchsorted(event_s, t_s), None, len(event_s) - 1)]
         keep |= (np.abs(t_s - before) < NEAR_S[1]) | (np.abs(after - t_s) < NEAR_S[0])
     return np.asarray(keep)
+
+
+def white_w(readings: Readings) -> float:
+    """Scatter (W) of one reading against its neighbours: noise that no course explains."""
+    w = readings.weight0
+    single = (w > 0) & (w < 1.5)
+    pairs = single[:, 1:] & single[:, :-1]
+    step = np.diff(readings.power_w, axis=1)[pairs]
+    return 1.4826 * float(np.median(np.abs(step))) / float(np.sqrt(2)) if len(step) else 0.0

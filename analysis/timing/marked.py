@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.readings.curve import ChannelCurve
-from analysis.timing.chips import Chips, Readings, chips_of
+from analysis.timing.chips import Chips, Readings, chips_of, white_w
 from analysis.timing.joint import BISQUARE, FLOOR, NEVER_S, Fit
 from analysis.timing.response import Shape
 from harness.core.clock import FloatArray, Int64Array
@@ -26,6 +26,8 @@ LEAST = Shape(2e-6, 2e-5, 1e-5, 0.004, 2e-6, 0.25)
 LIMITS = Shape(3e-3, 0.08, 0.01, 1.0, 0.01, 4.0)
 HOLDS_S = (0.006, 0.01, 0.016, 0.025, 0.038, 0.055, 0.08, 0.11)
 HELD_GAIN = 0.97  # a hold that ends within the pauses must lessen what is unexplained to this share
+BARE = 1.25  # a fit that leaves this much more than neighbouring readings differ by is tried again
+QUICK_S = 2e-4
 FIRST_CUTS = (8.0, 4.0)
 CUTS = (4.0, 2.0, 1.0)
 FINE_CUTS = (16.0, 6.0, 2.5, 1.0, 1.0)
@@ -59,16 +61,22 @@ def fit_markers(channel: ChannelCurve, timeline: Timeline, coarse_ns: int) -> Ma
     if rough is None:
         return None
     best = _first(rough, few)
-    joined = few.joined()
-    if joined is not None:
+    variants, kept = [chips], chips
+    joined, whole = few.joined(), chips.joined()
+    if joined is not None and whole is not None:
+        variants.append(whole)
         other = _settled(Fit.of(best.readings, joined, best.shape, best.delay_s), CUTS, 4)
         if _best([best, other]) is other:
-            best, chips = other, chips.joined() or chips
+            best, kept = other, whole
     kink_s = np.full(len(chips.start), float(np.median(best.delay_s)))
     fine = Readings.of(channel, chips, coarse_ns, kink_s)
     if fine is None:
         return None
-    fit = _descended(_settled(Fit.of(fine, chips, best.shape, kink_s), FINE_CUTS, 3), 12)
+    fit = _settled(Fit.of(fine, kept, best.shape, kink_s), FINE_CUTS, 3)
+    if fit.scale > BARE * white_w(fine):
+        others = [other for variant in variants for other in _others(fit, fine, variant)]
+        fit = _settled(_best([fit, *(_settled(other, CUTS, 3) for other in others)]), CUTS[-1:], 4)
+    fit = _descended(fit, 12)
     return _result(fit, coarse_ns)
 
 
@@ -129,6 +137,14 @@ def _misfit(fit: Fit, scale: float) -> float:
     """Squares of residuals in units of `scale`, cut at BISQUARE."""
     z = fit.residual_w * np.sqrt(fit.readings.weight0) / scale
     return float(np.sum(np.minimum(z * z, BISQUARE**2)))
+
+
+def _others(fit: Fit, whole: Readings, chips: Chips) -> list[Fit]:
+    """The same with a quick fall, which may then be one in two steps: a hold that ends early looks like a slow fall."""
+    quick = min(fit.shape.fall_s, QUICK_S)
+    later = fit.delay_s + 0.5 * (fit.shape.fall_s - quick)
+    holds = (0.5 * min(fit.shape.hold_s, 0.05), NEVER_S)
+    return [Fit.of(whole, chips, replace(fit.shape, fall_s=quick, hold_s=h), later) for h in holds]
 
 
 def _best(fits: list[Fit]) -> Fit:

@@ -36,7 +36,7 @@ MOST = 0.6  # correlation of power and activity, slow changes let through
 @dataclass(frozen=True)
 class Found:
     """`first`, `second`: heights of the best peak and its strongest rival; `reason`: empty, or why nothing is found;
-    `rivals_ns`: lags nearby that fit nearly as well, since power may fall as a whole only some time after work ended."""
+    `rivals_ns`: lags nearby that fit nearly as well, since power may fall only some time after work ended."""
 
     coarse_ns: int = 0
     bin_ns: int = MIN_BIN_NS
