@@ -34,7 +34,7 @@ from harness.exam.join import Known, join, solved_of
 from harness.exam.kept import Kept
 from harness.exam.row import ExamRow
 from harness.exam.scenario import Scenario
-from harness.exam.virtual import RANGED, closing, exam_spec, load_share, virtual_bench
+from harness.exam.virtual import RANGED, SLOW, closing, exam_spec, load_share, virtual_bench
 from harness.store.run_reader import RunReader
 
 FREE_BYTES = 1 << 29  # of memory for run directories; with less the disk is used
@@ -112,7 +112,11 @@ def _measured(
 def _drawn_of(world: World, meter: str) -> dict[str, Any]:
     """What of a meter's draws it really has."""
     drawn = dataclasses.asdict(world.meter(meter))
-    return drawn if meter in RANGED and drawn["range_at"] else {**drawn, "range_lost": 0.0}
+    if meter not in RANGED or not drawn["range_at"]:
+        drawn["range_lost"] = 0.0
+    if meter in SLOW:
+        drawn["loss_p"] = 0.0
+    return drawn
 
 
 class _OnceRead(RunReader):
