@@ -20,6 +20,8 @@ from harness.core.clock import FloatArray, Int64Array
 from harness.core.timeline import Phase, Timeline
 
 REACH_NS = 100_000_000
+RESOLVED = 0.3  # of what is seen of an edge: a longer time constant is the end of the search, not a finding
+MISFIT = 0.1  # of the step: what the fit of an edge may leave for its delay to be believed
 LATE_NS = 500_000  # falls this much later than rises, net of the lag, put the end stamps in doubt
 TAU_STEPS = 32
 GAP_QUANTILES = 2000
@@ -110,10 +112,17 @@ def find_gap_power(
 
 
 def _late(lag: Lag, period_ns: int) -> float:
-    if lag.fall is None or lag.rise is None:
+    if lag.fall is None or lag.rise is None or not (_tells(lag.fall) and _tells(lag.rise)):
         return 0.0
     late = lag.fall.delay_ns - lag.rise.delay_ns
     return late if late > max(LATE_NS, 2 * period_ns) else 0.0
+
+
+def _tells(fit: StepFit) -> bool:
+    """Are delay and time constant of an edge apart? Not where it is still moving at the end of what is seen, nor where
+    the power follows another course: then the fit's delay may be off by as much as its time constant."""
+    step_w = abs(fit.before_w - fit.after_w)
+    return fit.tau_ns < RESOLVED * fit.end_ns and fit.rms_w < MISFIT * step_w
 
 
 def _end_power(channel: ChannelCurve, timeline: Timeline, lag: Lag, active_w: float) -> float:
