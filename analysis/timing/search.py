@@ -84,11 +84,11 @@ def search(channel: ChannelCurve, timeline: Timeline) -> Found:
 
 @dataclass(frozen=True)
 class _Starts:
-    """Power and activity of one grid, and which bins each process start fills."""
+    """Power and activity of one grid; first and last bin of each process start in it, and how many it has in all."""
 
     power: FloatArray
     share: FloatArray
-    span: tuple[tuple[int, int], ...]
+    span: tuple[tuple[int, int, int], ...]
 
     @classmethod
     def of(cls, timeline: Timeline, grid: Int64Array, power: FloatArray, share: FloatArray) -> _Starts:
@@ -97,18 +97,19 @@ class _Starts:
             mine = timeline.start == start
             edges = [int(timeline.begin_ns[mine].min()), int(timeline.end_ns[mine].max())]
             a, b = np.searchsorted(grid, edges)
-            spans.append((int(a), min(int(b), len(share))))
+            whole = int(np.ceil((edges[1] - edges[0]) / (grid[1] - grid[0])))
+            spans.append((int(a), min(int(b), len(share)), whole))
         return cls(power, share, tuple(spans))
 
     def all_show(self, shift: int) -> bool:
         """Whether the power, `shift` bins later, rises with the work of every start about as much as with others'."""
         rise = []
-        for a, b in self.span:
+        for a, b, whole in self.span:
             at = np.arange(a, b) + shift
             inside = (at >= 0) & (at < len(self.power))
             x, p = self.share[a:b][inside], self.power[at[inside]]
             known = np.isfinite(p)
-            if np.count_nonzero(known) < COVERED * (b - a):
+            if np.count_nonzero(known) < max(COVERED * whole, 1):
                 rise.append(0.0)
                 continue
             x, p = x[known] - x[known].mean(), p[known] - p[known].mean()
