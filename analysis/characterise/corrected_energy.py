@@ -86,7 +86,7 @@ def _without(load: Load, updates: Updates, value: FloatArray, start: Kernel, par
     reach = start.window_s + 2 * start.tau_s
     outside = (updates.t_s < part[0]) | (updates.t_s - reach > part[1])
     outside &= (updates.t_s - reach > load.knot_s[0]) & (updates.t_s < load.knot_s[-1])
-    readings = Readings.of(updates.t_s[outside], value[outside], drift=0)
+    readings = Readings.of(updates.t_s[outside], value[outside], orders=0)
     free = ("lag_s", *(n for n, v in (("window_s", start.window_s), ("tau_s", start.tau_s)) if v > 0))
     scale = max(0.1 * updates.period_s, 1e-4)
     return refine(load, readings, [start], Search(free, scale, 2 * reach + 1.0, rate=False))

@@ -28,13 +28,13 @@ LONGER, UNLIKELY = 40, 3.84  # windows tried, each 1.3 of the one before; chi sq
 
 @dataclass(frozen=True)
 class Kernel:
-    """Mean age of a reading's content at its stamp, its window, the time constant before it, s; `rate`: by how much the
-    readings' clock runs fast against the load's (relative), about the middle of the record."""
+    """Mean age of a reading's content at its stamp, its window, the time constant before it, s; `rate_rel`: by how much
+    the readings' clock runs fast against the load's (relative), about the middle of the record."""
 
     lag_s: float
     window_s: float
     tau_s: float = 0.0
-    rate: float = 0.0
+    rate_rel: float = 0.0
 
     @property
     def delay_s(self) -> float:
@@ -70,29 +70,29 @@ class KernelFit:
 
 @dataclass(frozen=True)
 class Readings:
-    """Readings at `t_s` (N,), seconds on the load's axis, `power_w` (N,); `drift`: float64 (N, D) columns for slow
+    """Readings at `t_s` (N,), seconds on the load's axis, `power_w` (N,); `slow`: float64 (N, D) columns for
     changes that are not the load's, the first of ones; `base`: orthonormal, of the same space; `bare_w`: power without
     what they explain."""
 
     t_s: FloatArray
     power_w: FloatArray
-    drift: FloatArray
+    slow: FloatArray
     base: FloatArray
     bare_w: FloatArray
 
     @classmethod
-    def of(cls, t_s: FloatArray, power_w: FloatArray, *, drift: int) -> Readings:
-        """`drift`: highest power of time that is let through (0: levels are constant)."""
+    def of(cls, t_s: FloatArray, power_w: FloatArray, *, orders: int) -> Readings:
+        """`orders`: highest power of time that is let through (0: levels are constant)."""
         good = np.isfinite(power_w)
         t_s, power_w = t_s[good], power_w[good]
         x = 2 * (t_s - t_s[0]) / max(float(t_s[-1] - t_s[0]), 1e-9) - 1
-        columns = np.asarray(np.polynomial.legendre.legvander(x, drift), np.float64)
+        columns = np.asarray(np.polynomial.legendre.legvander(x, orders), np.float64)
         return cls._with(t_s, power_w, columns).thinned(MOST_READINGS)
 
     @classmethod
-    def _with(cls, t_s: FloatArray, power_w: FloatArray, drift: FloatArray) -> Readings:
-        base, _ = np.linalg.qr(drift)
-        return cls(t_s, power_w, drift, base, power_w - base @ (base.T @ power_w))
+    def _with(cls, t_s: FloatArray, power_w: FloatArray, slow: FloatArray) -> Readings:
+        base, _ = np.linalg.qr(slow)
+        return cls(t_s, power_w, slow, base, power_w - base @ (base.T @ power_w))
 
     def thinned(self, most: int) -> Readings:
         """At most so many of them, evenly taken: each one says what it says alone."""
@@ -100,7 +100,7 @@ class Readings:
         if n <= most:
             return self
         pick = np.linspace(0, n - 1, most).astype(np.int64)
-        return Readings._with(self.t_s[pick], self.power_w[pick], self.drift[pick])
+        return Readings._with(self.t_s[pick], self.power_w[pick], self.slow[pick])
 
     @property
     def middle_s(self) -> float:
@@ -108,7 +108,7 @@ class Readings:
 
     def columns(self, load: Load, kernel: Kernel) -> FloatArray:
         """What the load, and what it holds after work, would read through the kernel, (N, 1) or (N, 2)."""
-        ends = self.t_s - kernel.delay_s - kernel.rate * (self.t_s - self.middle_s)
+        ends = self.t_s - kernel.delay_s - kernel.rate_rel * (self.t_s - self.middle_s)
         parts = [load] if load.held is None else [load, load.held]
         return np.column_stack([p.read(ends, window_s=kernel.window_s, tau_s=kernel.tau_s) for p in parts])
 
@@ -121,7 +121,7 @@ class Readings:
 
     def solved(self, load: Load, kernel: Kernel) -> tuple[float, FloatArray, FloatArray]:
         """(sum of squares, coefficients (D+1,) or (D+2,): drift, gain, held level; residuals)."""
-        x = np.column_stack([self.drift, self.columns(load, kernel)])
+        x = np.column_stack([self.slow, self.columns(load, kernel)])
         coefficients = np.linalg.lstsq(x, self.power_w, rcond=None)[0]
         rest = self.power_w - x @ coefficients
         return float(rest @ rest), np.asarray(coefficients, np.float64), np.asarray(rest, np.float64)
@@ -202,7 +202,7 @@ def _descend(load: Load, readings: Readings, start: Kernel, search: Search, *, e
     def of(x: FloatArray) -> Kernel:
         values = dict(zip(search.free, np.abs(x).tolist(), strict=True))
         window, tau = values.get("window_s", start.window_s), values.get("tau_s", start.tau_s)
-        return Kernel(float(x[0]), min(window, search.cap_s), min(tau, search.cap_s), start.rate)
+        return Kernel(float(x[0]), min(window, search.cap_s), min(tau, search.cap_s), start.rate_rel)
 
     x0 = np.array([getattr(start, name) for name in search.free])
     step = np.array([search.scale_s] + [max(0.2 * v * (evaluations > 80), 0.3 * search.scale_s) for v in x0[1:]])
@@ -217,12 +217,12 @@ def _descend(load: Load, readings: Readings, start: Kernel, search: Search, *, e
 def _with_rate(load: Load, readings: Readings, kernel: Kernel, scale_s: float) -> Kernel:
     """One Gauss-Newton step of the rate."""
     _, coefficients, rest = readings.solved(load, kernel)
-    sizes = coefficients[readings.drift.shape[1] :]
+    sizes = coefficients[readings.slow.shape[1] :]
     slope = _slope(load, readings, kernel, "lag_s", scale_s) @ sizes
     column = slope * (readings.t_s - readings.middle_s)
-    x = np.column_stack([readings.drift, readings.columns(load, kernel), slope, column])
+    x = np.column_stack([readings.slow, readings.columns(load, kernel), slope, column])
     step = float(np.linalg.lstsq(x, rest, rcond=None)[0][-1])
-    return Kernel(kernel.lag_s, kernel.window_s, kernel.tau_s, kernel.rate + step)
+    return Kernel(kernel.lag_s, kernel.window_s, kernel.tau_s, kernel.rate_rel + step)
 
 
 def _slope(load: Load, readings: Readings, kernel: Kernel, name: str, scale_s: float) -> FloatArray:
@@ -230,7 +230,7 @@ def _slope(load: Load, readings: Readings, kernel: Kernel, name: str, scale_s: f
     value = getattr(kernel, name)
     h = max(0.05 * scale_s, 0.02 * abs(value) if name != "lag_s" else 0.0)
     low, high = (value - h, value + h) if name == "lag_s" else (max(value - h, 0.0), value + h)
-    fields = {"lag_s": kernel.lag_s, "window_s": kernel.window_s, "tau_s": kernel.tau_s, "rate": kernel.rate}
+    fields = {"lag_s": kernel.lag_s, "window_s": kernel.window_s, "tau_s": kernel.tau_s, "rate_rel": kernel.rate_rel}
     a = readings.columns(load, Kernel(**(fields | {name: low})))
     b = readings.columns(load, Kernel(**(fields | {name: high})))
     return np.asarray((b - a) / (high - low), np.float64)
@@ -239,13 +239,13 @@ def _slope(load: Load, readings: Readings, kernel: Kernel, name: str, scale_s: f
 def _measured(load: Load, readings: Readings, kernel: Kernel, search: Search) -> KernelFit:
     free, scale_s, rate = search.free, search.scale_s, search.rate
     square, coefficients, rest = readings.solved(load, kernel)
-    sizes = coefficients[readings.drift.shape[1] :]
+    sizes = coefficients[readings.slow.shape[1] :]
     gain = float(sizes[0])
     slopes = {name: _slope(load, readings, kernel, name, scale_s) @ sizes for name in free}
     columns = [slopes[name] for name in free] + list(readings.columns(load, kernel).T)
     if rate:
         columns.append(slopes["lag_s"] * (readings.t_s - readings.middle_s))
-    jacobian = np.column_stack([*columns, readings.drift])
+    jacobian = np.column_stack([*columns, readings.slow])
     n_free = free_readings(rest)
     covariance = _covariance(jacobian, rest, n_free)
     keep = {"lag_s": 0, "window_s": 1, "tau_s": 2}
@@ -274,7 +274,7 @@ def _window_u(
     for _ in range(LONGER):
         window *= 1.3
         rest = kernel.tau_s**2 - (window**2 - kernel.window_s**2) / 12
-        longer = Kernel(kernel.lag_s, window, float(np.sqrt(max(rest, 0.0))), kernel.rate)
+        longer = Kernel(kernel.lag_s, window, float(np.sqrt(max(rest, 0.0))), kernel.rate_rel)
         if n_free * float(np.log(max(readings.square(load, longer), 1e-300) / max(square, 1e-300))) > UNLIKELY:
             break
     return min(1.0, (window - kernel.window_s) / 2 / u_s)

@@ -76,7 +76,7 @@ class SensorCharacter:
     polled_s: float
     repeated: float
     regular: bool
-    rate: float
+    rate_rel: float
     kernel: Kernel
 
     @property
@@ -91,18 +91,18 @@ class NotTold(ValueError):
 
 def identify(
     load: Load, t_ns: Int64Array, power_w: FloatArray, *, raw: np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None,
-    lags_s: tuple[float, float] = LAGS_S, drift: int | None = None, rate: bool = True,
+    lags_s: tuple[float, float] = LAGS_S, orders: int | None = None, rate: bool = True,
 ) -> SensorCharacter:  # fmt: skip
     """Character of readings (N,) at `t_ns` (the load's clock) that say `power_w`.
 
     `raw`: their raw values (N,) or (N, C), which tell a repeat from a new value; None: power does. `lags_s`: where the
-    lag is searched; `drift`: highest power of time let through (default: 2 for shares, 0 for watts). NotTold if the
+    lag is searched; `orders`: highest power of time let through (default: 2 for shares, 0 for watts). NotTold if the
     readings do not follow the load, or follow it at two lags alike.
     """
     t_s = load.at(t_ns)
     updates = find_updates(t_s, power_w if raw is None else np.asarray(raw, np.float64))
-    order = (0 if load.watt else 2) if drift is None else drift
-    readings = Readings.of(updates.t_s, power_w[updates.row], drift=order)
+    order = (0 if load.watt else 2) if orders is None else orders
+    readings = Readings.of(updates.t_s, power_w[updates.row], orders=order)
     if len(readings.t_s) < 16:
         raise NotTold(f"{len(readings.t_s)} new readings are too few: record longer")
     if not load.watt:
@@ -169,8 +169,8 @@ def _fits(
     }
     box, one = fits["boxcar"].kernel, fits["filter"].kernel
     both = [
-        Kernel(box.lag_s, box.window_s, max(0.1 * box.window_s, scale), box.rate),
-        Kernel(one.lag_s, min(max(period, scale), one.tau_s), one.tau_s, one.rate),
+        Kernel(box.lag_s, box.window_s, max(0.1 * box.window_s, scale), box.rate_rel),
+        Kernel(one.lag_s, min(max(period, scale), one.tau_s), one.tau_s, one.rate_rel),
     ]
     fits["boxcar behind a filter"] = refined(both, ("lag_s", "window_s", "tau_s"))
     return fits, [p.kernel for p in peaks if p.explained > 0.5 * peaks[0].explained]
@@ -189,7 +189,7 @@ def _refuse_second(load: Load, readings: Readings, fit: KernelFit, peaks: list[K
     for peak in peaks[:MOST_PEAKS]:
         if abs(peak.lag_s - kernel.lag_s) <= reach:
             continue
-        moved = Kernel(peak.lag_s, kernel.window_s, kernel.tau_s, kernel.rate)
+        moved = Kernel(peak.lag_s, kernel.window_s, kernel.tau_s, kernel.rate_rel)
         other = refine(load, readings, [moved], Search(("lag_s",), reach / 8, np.inf, rate=False))
         if abs(other.kernel.lag_s - kernel.lag_s) <= reach:
             continue
@@ -272,7 +272,7 @@ def _character(
         polled_s=updates.polled_s,
         repeated=updates.repeated,
         regular=updates.regular,
-        rate=kernel.rate,
+        rate_rel=kernel.rate_rel,
         kernel=kernel,
     )
 
