@@ -164,14 +164,19 @@ def _times(timeline: Timeline, window: StartWindow) -> _Series:
     return _Series(window.start, value, np.asarray(from_s, np.float64), float(end[-1] - begin[0]) * 1e-9)
 
 
-def _powers(start: StartEnergy) -> _Series:
+def block_powers_w(start: StartEnergy) -> FloatArray:
     """Mean dynamic power (W) within the inferences of each block."""
     window, blocks = start.window, len(start.block_j)
     busy_s = (np.diff(window.cut_ns) - window.gap_ns) * 1e-9 / window.count  # of one inference
     if len(busy_s) != blocks:  # some blocks had no readings: which ones is not kept
         busy_s = np.full(blocks, window.busy_s / window.n)
-    from_s = np.linspace(0.0, window.seconds, blocks, endpoint=False)
-    return _Series(window.start, start.block_j / busy_s, from_s, window.seconds, BURST_S, OUTLIER_S)
+    return np.asarray(start.block_j / busy_s, np.float64)
+
+
+def _powers(start: StartEnergy) -> _Series:
+    window, value = start.window, block_powers_w(start)
+    from_s = np.linspace(0.0, window.seconds, len(value), endpoint=False)
+    return _Series(window.start, value, from_s, window.seconds, BURST_S, OUTLIER_S)
 
 
 def _work_before_s(timeline: Timeline, window: StartWindow) -> float:
