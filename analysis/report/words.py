@@ -98,6 +98,10 @@ FLAGS: dict[str, Words] = {
         "The last change of time or energy per inference came so late that there is no settled level to speak of.",
         "A longer warm_up_s and measure_s; look in the trace for what switches.",
     ),
+    "other_load": Words(
+        "Some process starts drew far more power than others, or their blocks scatter as those of calm starts do not.",
+        "Find what else worked on the board meanwhile (top, cron, updates), end it, and measure again.",
+    ),
     "unpinned": Words(
         "A frequency wandered by more than 1 % while inferences were measured.",
         "Set governor: performance, or a fixed frequency, in the board's file.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 ALARMS = frozenset({
     "clipped_readings", "counter_resets", "end_stamps_doubtful", "file_truncated", "idle_unlikely", "low_coverage",
-    "meters_disagree", "negative_baseline", "no_steady_state", "over_range_readings", "readings_lost",
+    "meters_disagree", "negative_baseline", "no_steady_state", "other_load", "over_range_readings", "readings_lost",
     "standby_drift", "throttled", "time_went_backwards", "undervoltage", "unpinned",
 })  # fmt: skip
 CONDITIONS = frozenset({
