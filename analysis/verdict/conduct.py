@@ -59,7 +59,7 @@ def conduct_of(protocol: ProtocolSpec, timeline: Timeline, solution: Solution, d
         problem = Problem(InvalidReason.THROTTLED, f"the board was slowed down: {', '.join(pace.slowed)}")
     elif protocol.steady == "required" and steady.problem:
         problem = Problem(InvalidReason.NO_STEADY_STATE, steady.problem)
-    details = {"steady": steady.to_json(), **({"pace": pace.details} if pace.details else {})}
+    details: dict[str, Any] = {"steady": steady.to_json(), **({"pace": pace.details} if pace.details else {})}
     if other:
         details["other_load"] = other
     return Conduct(flags, problem, details)
