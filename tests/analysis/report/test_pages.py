@@ -203,7 +203,12 @@ def test_files_are_written_beside_the_run_or_elsewhere(material: MakeMaterial, t
     found = material(layers=6)
     written = write_run_report(found, out=None)
     assert written.html == found.path / "derived" / "report.html"
-    assert {p.name for p in written.figures} == {"report-budget.png", "report-improve.png", "report-layers.png", "report-classes.png"}
+    assert {p.name for p in written.figures} == {
+        "report-budget.png",
+        "report-improve.png",
+        "report-layers.png",
+        "report-classes.png",
+    }
     assert all(p.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for p in written.figures)
     assert written.perfetto is not None
     assert json.loads(written.perfetto.read_text())["otherData"]["run_id"] == found.run_id
