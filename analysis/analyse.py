@@ -133,12 +133,8 @@ def _of_meter(
     try:
         to_board = board_map(trace, reader, timeline).shifted(-delay_ns)
     except ValueError as error:
-        return [
-            (
-                _invalid(spec, binding, "", Problem(InvalidReason.CLOCKS, str(error)), timeline, simulated=simulated),
-                None,
-            )
-        ]
+        broken = Problem(InvalidReason.CLOCKS, str(error))
+        return [(_invalid(spec, binding, "", broken, timeline, simulated=simulated), None)]
     recorded = None if spec.protocol.layers == "off" else Recorded(reader.profile(), reader.layer_stamps())
     done: list[tuple[EnergyResult, View | None]] = []
     for job in _jobs(binding, trace):
@@ -148,17 +144,9 @@ def _of_meter(
             continue
         channel = sum_curves([corrected(build_curve(trace, c, to_board), binding.calibration) for c in job.channels])
         solver = _Solver(
-            spec,
-            replace(job, flags=(*job.flags, *flags)),
-            trace,
-            timeline,
-            to_board,
-            channel,
-            documents,
-            simulated=simulated,
-            recorded=recorded,
-            seed=f"{reader.run_id} {binding.name} {job.label}",
-        )
+            spec, replace(job, flags=(*job.flags, *flags)), trace, timeline, to_board, channel, documents,
+            simulated=simulated, recorded=recorded, seed=f"{reader.run_id} {binding.name} {job.label}",
+        )  # fmt: skip
         result, view = solver.run()
         done.append((without_layers(result) if recorded and result.layers is None else result, view))
     return done
