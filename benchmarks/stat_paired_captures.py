@@ -1,6 +1,6 @@
 """nvidia-smi against an external meter on published captures: what its readings are, and its energy before and after.
 
-    python benchmarks/stat_paired_captures.py FOLDER
+    python benchmarks/stat_paired_captures.py FOLDER [CAPTURE ...]
 
 FOLDER is `gpu-power-benchmark` (github.com/JimZeyuYang/GPU_Power_Benchmark, MIT): `5050` holds square waves of load,
 `Transient_Response` one step each, with PMD-USB recordings of slot and cables beside nvidia-smi's CSV. Both sums of
@@ -12,23 +12,23 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from analysis.characterise.corrected_energy import Compared, table
-from analysis.characterise.identify import NotTold, SensorCharacter
+from analysis.characterise.corrected_energy import table
+from analysis.characterise.identify import NotTold
 from harness.testing.paired_captures import CAPTURES, fields_of, judged
 
 
 def main() -> None:
-    root = Path(sys.argv[1])
-    rows: list[tuple[str, SensorCharacter, Compared]] = []
-    for capture in CAPTURES:
+    root, captures = Path(sys.argv[1]), sys.argv[2:] or CAPTURES
+    print(table([]))
+    for capture in captures:
         for channels in (("1", "2", "4"), ("1", "2", "3", "4")):
             for field in fields_of(root / capture):
                 name = f"{capture.split('/')[-1]} {field.removeprefix('power.')} ch {''.join(channels)}"
                 try:
-                    rows.append((name, *judged(root / capture, channels, field)))
+                    row = table([(name, *judged(root / capture, channels, field))]).splitlines()[-1]
                 except NotTold as error:
-                    print(f"{name}: {error}")
-    print(table(rows))
+                    row = f"{name}: {error}"
+                print(row, flush=True)
 
 
 if __name__ == "__main__":
