@@ -14,7 +14,7 @@ SOURCES = [p for p in (ROOT / "analysis").rglob("*.py") if "report" not in p.par
 
 
 def flags_in_the_code() -> set[str]:
-    """Keys of the table of flags, and every constant that a `flags` is made of elsewhere."""
+    """Keys of tables of flags, and every constant that a `flags` is made of, or gets, elsewhere."""
     source = (ROOT / "analysis" / "verdict" / "validity.py").read_text("utf-8")
     table = source[source.index("    said = {") : source.index("return tuple(name for name, true in said")]
     found = set(re.findall(r'^        "([a-z_]+)":', table, re.MULTILINE))
@@ -23,6 +23,16 @@ def flags_in_the_code() -> set[str]:
             if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "flags" for t in node.targets):
                 tuples = [n for n in ast.walk(node.value) if isinstance(n, ast.Tuple)]
                 found |= {e.value for t in tuples for e in t.elts if isinstance(e, ast.Constant)}
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "flags.append":
+                found |= {ast.literal_eval(argument) for argument in node.args}
+            elif isinstance(node, ast.FunctionDef) and node.name.endswith("_flags"):
+                keys = [key for n in ast.walk(node) if isinstance(n, ast.Dict) for key in n.keys]
+                found |= {key.value for key in keys if isinstance(key, ast.Constant)}
+            elif isinstance(node, ast.Return) and node.value is not None:  # a flag alone, among what is returned
+                alone = [n.elts[0] for n in ast.walk(node.value) if isinstance(n, ast.Tuple) and len(n.elts) == 1]
+                found |= {
+                    e.value for e in alone if isinstance(e, ast.Constant) and re.fullmatch("[a-z_]+", str(e.value))
+                }
     return {str(flag) for flag in found}
 
 
