@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 from harness.exam.null import null_intervals, null_scenario
 from harness.exam.shares import maybe_share
@@ -17,11 +18,15 @@ def main() -> None:
     asked.add_argument("--scenarios", type=int, default=100)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--meters", default="supply,shunt")
+    asked.add_argument("--minutes", type=float, default=60.0, help="count what was done by then")
     given = asked.parse_args()
+    until_s = time.monotonic() + 60 * given.minutes
     scenario = null_scenario(given.meters.split(","))
     held: dict[str, list[tuple[bool, str]]] = {}
     refused = 0
     for world, meter, interval in null_intervals(range(given.seed, given.seed + given.scenarios), scenario):
+        if time.monotonic() > until_s:
+            break
         if interval is None:
             refused += 1
             continue

@@ -40,7 +40,7 @@ def test_in_an_ideal_world_everybody_finds_the_truth_at_every_meter(depth, meter
     for row in rows:
         share = 0.75 if row.meter == "counter" else 1.0
         assert row.valid and row.truth.found == 1.0 and row.faults == ()
-        assert abs(row.error_rel) < (1e-4 if depth == "trace" else 2e-3)
+        assert abs(row.error_rel) < (3e-4 if depth == "trace" else 2e-3)  # standby has a course, with a prior
         assert row.truth.realised_j == pytest.approx(row.truth.expected_j, rel=1e-6)
         assert row.truth.realised_j == pytest.approx(share * 5 * 0.01, rel=1e-6)
         assert row.truth.gross_realised_j == pytest.approx(share * 7 * 0.01, rel=1e-6)
