@@ -100,7 +100,7 @@ class FaultyMeter:
             self._held[name] = int(values[-1])
         elif rows[0] > 0 or name not in self._held:
             self._held[name] = int(values[max(rows[0] - 1, 0)])
-        out = np.array(values)
+        out: IntColumn = values.copy()
         out[rows] = self._held[name]
         modulus = self._modulus.get(name)
         if modulus is None:
