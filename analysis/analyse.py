@@ -28,7 +28,7 @@ from analysis.readings.corrected import corrected, is_old, of_another_unit
 from analysis.readings.curve import ChannelCurve, block_ns, build_curve, sum_curves
 from analysis.readings.ranges import RangeShares, range_shares
 from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
-from analysis.timing.lag import Lag, find_lag
+from analysis.timing.lag import Lag, find_lag, with_marks
 from analysis.timing.windows import StartWindow, start_windows
 from analysis.uncertainty.advice import improvements
 from analysis.uncertainty.monte_carlo import stated
@@ -295,6 +295,7 @@ class _Solver:
                     gross=is_gross,
                     start_cost=start_cost(self.timeline),
                 ),
+                **(with_marks(lag, self.channel, self.timeline).clock_details if self.recorded else {}),
                 **({"idle_range": {**vars(idle), "rails": list(idle.rails)}} if idle else {}),
                 **conduct.details,
             },

@@ -9,11 +9,13 @@ of each process start, falling ones apart from rising ones. If a second lag fits
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.readings.curve import ChannelCurve
+from analysis.timing.joint import NEVER_S
 from analysis.timing.marked import Marked, fit_markers
 from analysis.timing.search import Found, search
 from analysis.timing.steps import StepFit, edge_profile, fit_step
@@ -61,6 +63,23 @@ class Lag:
         t = np.asarray(t_ns, np.int64)
         at = self.marked.middle_ns
         return np.asarray(np.interp((t - at[0]).astype(np.float64), at - at[0], self.marked.delay_s * 1e9), np.float64)
+
+    @property
+    def clock_details(self) -> dict[str, Any]:
+        """What the fit over markers found, SI; empty without one."""
+        if self.marked is None:
+            return {}
+        m, shape = self.marked, self.marked.shape
+        u_ns = self.clock_u_ns(m.middle_ns)
+        assert u_ns is not None
+        return {
+            "clock": {
+                "start": m.start.tolist(), "offset_s": m.delay_s.tolist(), "offset_u_s": (u_ns * 1e-9).tolist(),
+                "onset_delay_s": shape.onset_s, "rise_s": shape.rise_s, "fall_s": shape.fall_s,
+                "hold_s": shape.hold_s if shape.hold_s < NEVER_S else None, "filter_tau_s": shape.tau_s,
+                "filter_q": shape.q, "contrast_w": m.contrast_w, "residual_w": m.scatter_w,
+            }
+        }  # fmt: skip
 
     def clock_u_ns(self, t_ns: npt.ArrayLike) -> FloatArray | None:
         """Standard uncertainty (ns) of `clock_ns`."""
