@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from harness.exam.shares import share_of, wilson
 from harness.exam.tables import exam_table
 from harness.exam.virtual import exam_binding, exam_protocol
 
+ROOT = Path(__file__).parents[2]
 WORLD = draw(3)
 
 
@@ -247,3 +249,10 @@ def test_the_page_shows_what_the_numbers_say_and_needs_no_network():
     assert "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL).lower().replace("finance", "")
     nothing = exam_page([refused(row())], scenarios=1, about={}).decode()
     assert "No result has a figure" in nothing and math.isfinite(len(nothing))
+
+
+def test_the_page_of_the_exam_names_every_alarm_and_condition():
+    text = (ROOT / "docs/exam.md").read_text("utf-8")
+    for kind, flags in (("alarm", ALARMS), ("condition", CONDITIONS)):
+        line = next(line for line in text.splitlines() if line.startswith(f"| {kind} |"))
+        assert set(re.findall(r"`([a-z_]+)`", line)) == flags
