@@ -222,6 +222,10 @@ def csv_table(
         str,
         typer.Option("--align", help="`declared`: marks are on the file's time axis; `search` the lag of the power."),
     ] = "declared",
+    stamps: Annotated[
+        str,
+        typer.Option("--stamps", help="Times are the meter's `own`, or a host's as `bursts` of samples came in."),
+    ] = "own",
     inferences: Inferences = None,
     name: Name = None,
     board: Board = "foreign",
@@ -252,6 +256,6 @@ def csv_table(
     idle = [] if standby is None else pairs_of(marks_of(standby)[0])
     run = build(
         read_source(file), columns, given, inferences, idle, declared,
-        rule=rule, align=align, others=[] if marks_source is None else [marks_source],
+        rule=rule, align=align, others=[] if marks_source is None else [marks_source], stamps=stamps,
     )  # fmt: skip
     import_run(run, root=root, as_json=as_json)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.core.clock import FloatArray, Int64Array, meter_clock
+from harness.core.clock import HOST, FloatArray, Int64Array, meter_clock
 from harness.core.errors import SpecError
 from harness.core.timeline import Phase
-from harness.core.trace import Reading, ReadingKind
+from harness.core.trace import STAMPS, STAMPS_IN_BURSTS, Reading, ReadingKind
 from harness.imports.foreign import ForeignRun, imported_protocol
 from harness.imports.marks import Window, counts_of, pairs_of, windows_timeline
 from harness.imports.meter import Declared, Readings, foreign_meter, run_name
@@ -33,6 +33,7 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 }
 SI = {"power": "W", "current": "A", "voltage": "V", "energy": "J"}
 KINDS = ("point", "mean", "counter", "overlapping", "filtered")
+STAMPED = ("own", STAMPS_IN_BURSTS)  # by the meter, or by a host as bursts of samples came in
 EMPTY = ("", "nan", "na", "n/a", "null", "none", "-")
 
 
@@ -88,13 +89,15 @@ def column_of(source: Source, head: Sequence[str], text: str, quantity: str) -> 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in order: seconds as in the file, quantity -> numbers as in the file, factors to SI."""
+    """Rows in order: seconds as in the file, quantity -> numbers as in the file, factors to SI; `index`: int64 (N,)
+    count of each row, those that lack a value counted too."""
 
     time_s: FloatArray
     values: Mapping[str, FloatArray]
     factor: Mapping[str, float]
     missing: int
     notes: tuple[str, ...]
+    index: Int64Array
 
 
 def parse(source: Source, columns: ColumnMap) -> Table:
@@ -112,7 +115,7 @@ def parse(source: Source, columns: ColumnMap) -> Table:
     at = {q: column_of(source, head, c, q) for q, c in wanted.items()}
     times, values = [], {q: [] for q in at}  # type: tuple[list[float], dict[str, list[float]]]
     notes = ["the file breaks off; what came before is kept"] if source.truncated else []
-    missing = 0
+    missing, index = 0, []  # type: tuple[int, list[int]]
     for (line, _), row in zip(kept[1:], rows[1:], strict=True):
         if line == len(lines) and len(row) < len(head) and not source.data.endswith(b"\n"):
             notes.append(f"line {line} breaks off and is left out")
@@ -122,6 +125,7 @@ def parse(source: Source, columns: ColumnMap) -> Table:
         if any(row[k].strip().lower() in EMPTY for k, _ in at.values()):
             missing += 1
             continue
+        index.append(missing + len(times))
         times.append(number(source, row[time_at], head[time_at], line=line) * time_factor)
         for quantity, (k, _) in at.items():
             values[quantity].append(number(source, row[k], head[k], line=line))
@@ -134,10 +138,23 @@ def parse(source: Source, columns: ColumnMap) -> Table:
             hint="rows must be in order of time; several channels go into columns of their own",
         )  # fmt: skip
     arrays = {q: np.array(v) for q, v in values.items()}
-    return Table(np.array(times), arrays, {q: f for q, (_, f) in at.items()}, missing, tuple(notes))
+    return Table(
+        np.array(times), arrays, {q: f for q, (_, f) in at.items()}, missing, tuple(notes), np.array(index, np.int64)
+    )
 
 
-def _readings(table: Table, columns: ColumnMap, t_ns: Int64Array) -> Readings:
+def _counted(table: Table, t_ns: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Times on the device's count at the period that the file runs at, and each row's (that time, stamp); ns.
+
+    The period is the median of that over a sixteenth of the file, so that what is lost somewhere does not change it.
+    """
+    lag = max(len(t_ns) // 16, 1)
+    period = max(round(float(np.median((t_ns[lag:] - t_ns[:-lag]) / (table.index[lag:] - table.index[:-lag])))), 1)
+    count = (table.index + 1) * period
+    return count, np.stack([count, t_ns], axis=1)
+
+
+def _readings(table: Table, columns: ColumnMap, t_ns: Int64Array, anchors: Int64Array | None = None) -> Readings:
     kind = columns.kind or ("counter" if "energy" in table.values else None)
     if kind not in KINDS or (kind == "counter") != ("energy" in table.values):
         raise SpecError(
@@ -155,20 +172,27 @@ def _readings(table: Table, columns: ColumnMap, t_ns: Int64Array) -> Readings:
         si["voltage"] = ("V", np.full(len(t_ns), columns.volts), 1.0)
     return Readings(
         t_ns=t_ns, columns=si, channels={"main": tuple(si)}, reading=Reading(ReadingKind(kind), period, window),
-        clock=CLOCK, missing=table.missing,
+        clock=CLOCK, missing=table.missing, anchors=np.empty((0, 2), np.int64) if anchors is None else anchors,
     )  # fmt: skip
 
 
 def build(
     source: Source, columns: ColumnMap, marks: Sequence[float], inferences: str | None,
     standby: Sequence[tuple[float, float]], declared: Declared, *,
-    rule: str = "pairs", align: str = "declared", others: Sequence[Source] = (),
+    rule: str = "pairs", align: str = "declared", others: Sequence[Source] = (), stamps: str = "own",
 ) -> ForeignRun:  # fmt: skip
-    """The run. `marks`, `standby`: seconds on the file's own time axis; with `standby` the measurand is dynamic."""
+    """The run. `marks`, `standby`: seconds on the file's own time axis; with `standby` the measurand is dynamic.
+
+    `stamps`: "own", of the meter, or "bursts", of the host when they came in: then the rows are counted, and laid out
+    by the analysis.
+    """
+    if stamps not in STAMPED:
+        raise SpecError(f"--stamps {stamps!r} is unknown", hint=f"use one of {', '.join(STAMPED)}")
     table = parse(source, columns)
     origin = float(table.time_s[0])
     t_ns = np.rint((table.time_s - origin) * 1e9).astype(np.int64)
-    readings = _readings(table, columns, t_ns)
+    in_bursts = stamps == STAMPS_IN_BURSTS
+    readings = _readings(table, columns, *(_counted(table, t_ns) if in_bursts else (t_ns, None)))
     pairs = pairs_of([m - origin for m in marks], rule=rule)
     counts = counts_of(inferences, len(pairs))
     windows = [Window(round(a * 1e9), round(b * 1e9), n) for (a, b), n in zip(pairs, counts, strict=True)]
@@ -181,11 +205,14 @@ def build(
     for a, b in standby:
         phase = Phase.STANDBY_BEFORE if b - origin <= windows[0].begin_ns * 1e-9 else Phase.STANDBY_AFTER
         brackets.append((phase, round((a - origin) * 1e9), round((b - origin) * 1e9)))
-    timeline, told = windows_timeline(CLOCK, windows, brackets)
+    timeline, told = windows_timeline(HOST if in_bursts else CLOCK, windows, brackets)
     meter = foreign_meter(
         "meter", readings, driver=FORMAT, model=declared.meter_model or "unknown meter",
         plane=declared.plane or "dc_input", accuracy=declared.accuracy(),
-        details={"kind": str(readings.reading.kind), "time_of_first_row_s": repr(origin)},
+        details={
+            "kind": str(readings.reading.kind), "time_of_first_row_s": repr(origin),
+            **({STAMPS: STAMPS_IN_BURSTS} if in_bursts else {}),
+        },
     )  # fmt: skip
     told |= {"notes": list(table.notes), "sample_rate_hz": 1e9 / readings.reading.period_ns,
              "flags": [*told["flags"], *declared.flags(), *(["file_truncated"] if table.notes else [])]}  # fmt: skip
@@ -195,6 +222,7 @@ def build(
         vars(columns),
         align,
         declared.to_json(),
+        *(["stamps in bursts"] if in_bursts else []),
     ]
     return ForeignRun(
         FORMAT, run_name(declared.name or source.stem), identity([source, *others], asked),
