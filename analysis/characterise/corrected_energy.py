@@ -78,7 +78,7 @@ def _part(
     shifted = _energy(middle, value, updates.period_s, part)
     right = _energy(middle, (value - fit.zero) / fit.gain, updates.period_s, part)
     true_j = float(np.diff(load.integral(np.array(part)))[0])
-    return Compared(*part, true_j, _as_polled(t_s, power_w, part), shifted, right)
+    return Compared(*part, true_j, polled_energy_j(t_s, power_w, part), shifted, right)
 
 
 def _without(load: Load, updates: Updates, value: FloatArray, start: Kernel, part: tuple[float, float]) -> KernelFit:
@@ -100,7 +100,7 @@ def _energy(middle: FloatArray, power_w: FloatArray, period_s: float, part: tupl
     return float(np.sum(width * power_w))
 
 
-def _as_polled(t_s: FloatArray, power_w: FloatArray, part: tuple[float, float]) -> float:
+def polled_energy_j(t_s: FloatArray, power_w: FloatArray, part: tuple[float, float]) -> float:
     """Trapezoids of the polls, cut at both moments, J."""
     total = np.r_[0.0, np.cumsum((power_w[1:] + power_w[:-1]) / 2 * np.diff(t_s))]
     at = np.interp(np.array(part), t_s, total)

@@ -1,7 +1,7 @@
 """Published captures of nvidia-smi beside an external meter: read, told what its readings are, and judged by energy.
 
-github.com/JimZeyuYang/GPU_Power_Benchmark (SC'24, arXiv 2312.02741), MIT: PMD-USB at slot and cables, the CSV of nvidia-smi
-in local time, one hour ahead of UTC. `5050` holds square waves of load, `Transient_Response` one step each.
+github.com/JimZeyuYang/GPU_Power_Benchmark (SC'24, arXiv 2312.02741), MIT: PMD-USB at slot and cables beside a CSV of
+nvidia-smi in local time, one hour ahead of UTC. `5050` holds square waves of load, `Transient_Response` a step each.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.characterise.corrected_energy import Compared, compare
 from analysis.characterise.identify import SensorCharacter, identify
+from analysis.characterise.level_energy import compare_levels
 from analysis.characterise.load import Load
 from harness.imports import nvidia_smi, pmd_usb
 from harness.imports.source import read_source
@@ -49,6 +50,18 @@ def judged(folder: Path, channels: tuple[str, ...], field: str) -> tuple[SensorC
     marks = load.at(np.loadtxt(folder / "timestamps.csv", skiprows=1, dtype=np.int64) * 1000)
     begin, end = float(marks[0]) - GUARD_S, min(float(marks[-1]) + GUARD_S, float(load.knot_s[-1]))
     return found, compare(load, t_s, log.power_w, found, begin_s=begin, end_s=end)
+
+
+def levelled(folder: Path, channels: tuple[str, ...], field: str) -> Compared:
+    """Energy over the same stretch from levels under the load's own marks, which go on, off, on, ..."""
+    seen = load_of(folder, channels)
+    log = nvidia_smi.parse(read_source(folder / "gpudata.csv.gz"), field=field, utc_offset_s=UTC_AHEAD_S, gpu=None)
+    marks = np.unique(np.loadtxt(folder / "timestamps.csv", skiprows=1, dtype=np.int64)) * 1000
+    pairs = len(marks) // 2 * 2
+    stamped = Load.of_stamps(marks[0:pairs:2], marks[1:pairs:2])
+    end = min(stamped.at(marks[-1:])[0] + GUARD_S, float(seen.knot_s[-1]) + (seen.origin_ns - stamped.origin_ns) * 1e-9)
+    t_s = stamped.at(log.unix_ns)
+    return compare_levels(seen, stamped, t_s, log.power_w, begin_s=-GUARD_S, end_s=float(end))
 
 
 def fields_of(folder: Path) -> list[str]:
