@@ -83,6 +83,15 @@ def test_a_signal_that_stands_still_proves_no_copy_by_itself() -> None:
     assert out.repeats == () and out.kept.all()
 
 
+def test_a_stretch_that_stands_still_is_no_copy_beside_noise() -> None:
+    got = receive(replace(LINK, lost=0.0, doubled=0.0), 66021)
+    content = got.content.copy()
+    content[50_000:60_000] = 7
+    content[70_000:70_300] = 7
+    out = retime(got.arrival_ns, period_ns=got.period_ns, content=content)
+    assert out.repeats == () and out.kept.all()
+
+
 def test_the_rate_is_found_where_nobody_says_it() -> None:
     got = receive(replace(LINK, lost=0.001), 66014)
     out = retime(got.arrival_ns, content=got.content)
