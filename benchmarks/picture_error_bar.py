@@ -115,7 +115,7 @@ def standby(out: Path) -> str:
         run = RunReader.open(next(p for p in (Path(scratch) / "runs").iterdir() if p.is_dir()))
         analysis = analyse_run(run)
         view, timeline = analysis.views[0], run.timeline()
-    assert view is not None
+    assert view is not None and view.lag is not None
     curve = view.channel.curve
     shift = int(np.median([*view.lag.lag_ns.values()])) if view.lag.lag_ns else 0
     edge = np.arange(curve.edge_ns[0], curve.edge_ns[-1], 250_000_000)
@@ -197,7 +197,7 @@ def _figure(height_in: float, *, width: float = WIDTH_IN, rows: int = 1) -> tupl
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY}
+    style: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY}
     mpl.rcParams.update(style)
     return pyplot.subplots(rows, figsize=(width, height_in), dpi=DPI)
 
