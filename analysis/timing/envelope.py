@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.core.clock import FloatArray
 
+Curve = Callable[[FloatArray], FloatArray]
 STIFFNESS = 0.05  # price of a jump of the third derivative, against the delays of the points of one piece
 
 
@@ -38,9 +39,24 @@ def slot_minima(x: FloatArray, y: FloatArray, most: int) -> tuple[FloatArray, Fl
     return x[pick], y[pick]
 
 
-def lower_envelope(x: FloatArray, y: FloatArray, pieces: int) -> Callable[[FloatArray], FloatArray]:
+def lower_envelope(x: FloatArray, y: FloatArray, pieces: int) -> Curve:
     """The curve of `pieces` cubic pieces (one: a straight line) below all points (x, y), both (N,), with the least sum
-    of distances; jumps of its third derivative are penalised. Linear programming."""
+    of distances; jumps of its third derivative are penalised. Linear programming: where a solver gives up, the other
+    one is asked, then for fewer pieces. ValueError if no straight line is found either."""
+    while True:
+        for method in ("highs", "highs-ipm"):
+            found = _lower_envelope(x, y, pieces, method)
+            if found is not None:
+                return found
+        if pieces == 1:
+            raise ValueError(f"no curve below the {len(x)} arrivals of the meter's stamps was found")
+        pieces //= 2
+
+
+def _lower_envelope(
+    x: FloatArray, y: FloatArray, pieces: int, method: str
+) -> Callable[[FloatArray], FloatArray] | None:
+    """None if the solver gives up."""
     from scipy.interpolate import BSpline
     from scipy.optimize import linprog
     from scipy.sparse import csr_matrix, diags, eye, hstack, vstack
@@ -62,8 +78,8 @@ def lower_envelope(x: FloatArray, y: FloatArray, pieces: int) -> Callable[[Float
     )
     b_ub = np.r_[flat / scale, np.zeros(2 * jumps)]
     bounds = [(None, None)] * k + [(0, None)] * jumps
-    found = linprog(cost, A_ub=a_ub.tocsr(), b_ub=b_ub, bounds=bounds, method="highs")
+    found = linprog(cost, A_ub=a_ub.tocsr(), b_ub=b_ub, bounds=bounds, method=method)
     if not found.success:
-        raise ArithmeticError(f"lower envelope of the clock anchors not found: {found.message}")
+        return None
     spline = BSpline(knots, found.x[:k] * scale, degree)
     return lambda at: np.asarray(spline(at) + rough(at), np.float64)
