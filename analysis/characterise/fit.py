@@ -21,7 +21,8 @@ MOST_READINGS = 20_000
 SCANNED = 500  # readings that the first scan looks at
 SEARCHED = 2_500  # and that the search does, before all are
 STEPS = 10  # lags tried within the length of a kernel
-BLOCKS = 24
+BLOCKS, LEAST_BLOCKS = 24, 8
+MEMORIES = 4  # lengths of a reading's memory in a block, so that blocks are free of each other
 RATE_ROUNDS = 2
 LONGER, UNLIKELY = 40, 3.84  # windows tried, each 1.3 of the one before; chi square of one parameter, 95 %
 
@@ -247,7 +248,10 @@ def _measured(load: Load, readings: Readings, kernel: Kernel, search: Search) ->
         columns.append(slopes["lag_s"] * (readings.t_s - readings.middle_s))
     jacobian = np.column_stack([*columns, readings.slow])
     n_free = free_readings(rest)
-    covariance = _covariance(jacobian, rest, n_free)
+    memories = float(np.ptp(readings.t_s)) / max(MEMORIES * (kernel.window_s + 2 * kernel.tau_s), 1e-9)
+    covariance = _covariance(
+        jacobian, rest, n_free, blocks=int(np.clip(memories, LEAST_BLOCKS, min(BLOCKS, len(rest))))
+    )
     keep = {"lag_s": 0, "window_s": 1, "tau_s": 2}
     place = [keep[name] for name in free] + [3]
     full = np.zeros((4, 4))
@@ -293,7 +297,7 @@ def free_readings(rest: FloatArray) -> float:
     return max(n / total, 4.0)
 
 
-def _covariance(jacobian: FloatArray, rest: FloatArray, n_free: float) -> FloatArray:
+def _covariance(jacobian: FloatArray, rest: FloatArray, n_free: float, *, blocks: int) -> FloatArray:
     """The larger, element of the diagonal by element, of the blocks' scatter and of the plain formula at `n_free`."""
     n, p = jacobian.shape
     scale = np.sqrt(np.mean(jacobian**2, axis=0))
@@ -302,11 +306,12 @@ def _covariance(jacobian: FloatArray, rest: FloatArray, n_free: float) -> FloatA
     inverse = np.linalg.pinv(x.T @ x, rcond=1e-12)
     variance = float(rest @ rest) / n * n_free / max(n_free - p, 1.0)
     plain = inverse * variance * (n / n_free)
-    blocks = min(BLOCKS, n)
+    from scipy.special import stdtrit
+
     score = np.array([part.sum(axis=0) for part in np.array_split(x * rest[:, None], blocks)])
     clustered = inverse @ (score.T @ score) @ inverse * blocks / max(blocks - 1, 1)
     grown = np.sqrt(np.maximum(np.diag(plain) / np.maximum(np.diag(clustered), 1e-300), 1.0))
-    grown = grown * _few(inverse @ x.T)
+    grown = grown * _few(inverse @ x.T) * stdtrit(blocks - 1, 0.975) / stdtrit(BLOCKS - 1, 0.975)
     return np.asarray(clustered * grown[:, None] * grown[None, :] / np.outer(scale, scale), np.float64)
 
 
