@@ -40,7 +40,7 @@ class Fit:
     columns: FloatArray
     value: FloatArray
     gram: FloatArray
-    energy: FloatArray
+    course_w: FloatArray
     residual_w: FloatArray
     cost: float
     at: Int64Array
@@ -87,7 +87,7 @@ class Fit:
     def jacobian(self) -> tuple[FloatArray, FloatArray, list[str]]:
         """Derivatives of the prediction by the shape's logarithms (S, M, R) and by each marker's own delay (M, R), both
         without what the linear columns take up."""
-        here = self._with(self.energy)
+        here = self._with(self.course_w)
         names = [n for n in NAMES if not (n == "hold_s" and self.shape.hold_s >= NEVER_S)]
         rows = []
         for name in names:

@@ -37,17 +37,17 @@ class Shape:
 class Course:
     """Segments of M patterns, K each: two powers (of work at level 1, of gaps at level 1) as sums of exponentials.
 
-    `begin_s` (M, K); `base_j` (M, K, 2): energy before; `target_w` (K, 2); `load` (M, K, 2) and `load_rate` (K,): the
-    load's exponential as the meter sees it; `wave` (P, M, K, 2) and `wave_rate` (P,): those of the filter.
+    `begin_s` (M, K); `base_j` (M, K, 2): energy before; `target_w` (K, 2); `load` (M, K, 2) and `load_per_s` (K,): the
+    load's exponential as the meter sees it; `wave` (P, M, K, 2) and `wave_per_s` (P,): those of the filter.
     """
 
     begin_s: FloatArray
     base_j: FloatArray
     target_w: FloatArray
     load: FloatArray
-    load_rate: FloatArray
+    load_per_s: FloatArray
     wave: ComplexArray
-    wave_rate: ComplexArray
+    wave_per_s: ComplexArray
 
     @classmethod
     def of(cls, begin_s: FloatArray, end_s: FloatArray, shape: Shape) -> Course:
@@ -64,22 +64,22 @@ class Course:
         target = np.tile(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), (c, 1))
         rate = np.tile(np.array([1 / shape.rise_s, 1 / shape.fall_s, 1 / shape.fall_s]), c)
         poles = SupplyFilter(shape.tau_s * 1e9, shape.q).poles()
-        wave_rate = np.array([p.rate * 1e9 for p in poles], np.complex128)
+        wave_per_s = np.array([p.rate * 1e9 for p in poles], np.complex128)
         weight = np.array([p.c * (2 if p.pair else 1) for p in poles], np.complex128)
-        return cls._chained(begin, length, target, rate, wave_rate, weight)
+        return cls._chained(begin, length, target, rate, wave_per_s, weight)
 
     @classmethod
     def _chained(
-        cls, begin: FloatArray, length: FloatArray, target: FloatArray, rate: FloatArray, wave_rate: ComplexArray,
+        cls, begin: FloatArray, length: FloatArray, target: FloatArray, rate: FloatArray, wave_per_s: ComplexArray,
         weight: ComplexArray,
     ) -> Course:  # fmt: skip
         m, k = begin.shape
         fading = np.exp(-length * rate)
-        ringing = np.exp(-length[None] * wave_rate[:, None, None])
-        share = wave_rate[:, None] / (wave_rate[:, None] - rate * (1 + 1e-7))  # (P, K)
-        power, state = np.zeros((m, 2)), np.zeros((len(wave_rate), m, 2), np.complex128)
+        ringing = np.exp(-length[None] * wave_per_s[:, None, None])
+        share = wave_per_s[:, None] / (wave_per_s[:, None] - rate * (1 + 1e-7))  # (P, K)
+        power, state = np.zeros((m, 2)), np.zeros((len(wave_per_s), m, 2), np.complex128)
         distance = np.empty((m, k, 2))
-        wave = np.empty((len(wave_rate), m, k, 2), np.complex128)
+        wave = np.empty((len(wave_per_s), m, k, 2), np.complex128)
         for i in range(k):
             away = power - target[i]
             seen = share[:, i, None, None] * away
@@ -87,13 +87,13 @@ class Course:
             distance[:, i], wave[:, :, i] = away, rest
             power = target[i] + away * fading[:, i, None]
             state = target[i] + seen * fading[:, i, None] + rest * ringing[:, :, i, None]
-        load = np.einsum("p,pk->k", weight, share).real[None, :, None] * distance if len(wave_rate) else distance
+        load = np.einsum("p,pk->k", weight, share).real[None, :, None] * distance if len(wave_per_s) else distance
         wave *= weight[:, None, None, None]
         drawn = target * length[..., None] + load * ((1 - fading) / rate)[..., None]
-        if len(wave_rate):
-            drawn = drawn + (wave * ((1 - ringing) / wave_rate[:, None, None])[..., None]).real.sum(axis=0)
+        if len(wave_per_s):
+            drawn = drawn + (wave * ((1 - ringing) / wave_per_s[:, None, None])[..., None]).real.sum(axis=0)
         base = np.cumsum(drawn, axis=1) - drawn
-        return cls(begin, base, target, load, rate, wave, wave_rate)
+        return cls(begin, base, target, load, rate, wave, wave_per_s)
 
     def energy_j(self, t_s: FloatArray) -> tuple[FloatArray, Int64Array]:
         """(M, R, 2) energies up to times (M, R) in order, and the segment (-1: before the first) each lies in."""
@@ -101,10 +101,10 @@ class Course:
         at = np.stack([np.searchsorted(self.begin_s[i], t_s[i], side="right") - 1 for i in range(m)])
         row, k = np.arange(m)[:, None], np.maximum(at, 0)
         u = np.maximum(t_s - self.begin_s[row, k], 0.0)
-        rate = self.load_rate[k]
+        rate = self.load_per_s[k]
         energy = self.base_j[row, k] + self.target_w[k] * u[..., None]
         energy += self.load[row, k] * (-np.expm1(-u * rate) / rate)[..., None]
-        for p, wave_rate in enumerate(self.wave_rate):
-            part = (1 - np.exp(-u * wave_rate)) / wave_rate
+        for p, wave_per_s in enumerate(self.wave_per_s):
+            part = (1 - np.exp(-u * wave_per_s)) / wave_per_s
             energy += (self.wave[p][row, k] * part[..., None]).real
         return energy, np.asarray(at, np.int64)
