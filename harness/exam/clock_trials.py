@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.signal import cont2discrete, lfilter
@@ -20,6 +21,7 @@ from analysis.timing.lag import find_lag, with_marks
 from drivers.simulated.rig.clocks import NS, BoardClock, DeviceClock
 from drivers.simulated.rig.physics_load import Kind, Laid, LoadCurve
 from drivers.simulated.rig.physics_rest import Standby
+from drivers.simulated.rig.ranges import Ranges, load_ranges
 from drivers.simulated.rig.virtual_board import VirtualBoard
 from drivers.simulated.rig.workload import Workload, workload
 from drivers.simulated.rig.world import MeterWorld, World, draw
@@ -32,7 +34,9 @@ from harness.core.trace import CalibrationPiece, ChannelSpec, ColumnSpec, MeterI
 from harness.core.waiting import VirtualClock
 from harness.exam.virtual import exam_protocol, exam_spec
 
-CELL_S = 25e-6  # of the grid on which the load is filtered
+CELL_S = 25e-6  # of the grid on which the load is filtered, around markers
+COARSE_S = 1e-3  # of the grid elsewhere, where nothing is filtered: only the search sees it
+AROUND_S = 0.4  # before and after a marker that are on the fine grid; many time constants of any filter
 RUN_UP_S = 3.0
 PINGS = 50
 SCALE_W = 1e-5
@@ -95,9 +99,14 @@ class _Stage:
         return self.load.add(begin, end, np.full(len(begin), int(kind)), stalls_s)
 
 
+@cache
+def _ranges() -> Ranges:
+    return load_ranges()
+
+
 def trial_world(seed: int, *, contrast_w: float | None = None) -> World:
     """A default world whose load may be small. A marker's spin ends when its end is stamped (no `late_end_s`)."""
-    world = draw(seed)
+    world = draw(seed, _ranges())
     rng = np.random.default_rng([seed, 71])
     power_w = 0.5 * 20 ** rng.random() if contrast_w is None else contrast_w
     load = dataclasses.replace(world.load, dynamic_w=power_w, late_end_s=0.0)
@@ -150,33 +159,43 @@ def _played(world: World, protocol: ProtocolSpec, seed: int) -> _Played:
     return _Played(stage, board.board_clock, timeline, np.concatenate(pings), clock.now_ns() + NS)
 
 
-def _supply_j(played: _Played, world: World) -> tuple[float, FloatArray]:
-    """(host time of the first boundary in ns, cumulative energy at the meter's terminals at boundaries of cells)."""
-    cells = math.ceil((played.end_ns - played.stage.origin_ns) / NS / CELL_S)
-    t_s = np.arange(cells + 1, dtype=np.float64) * CELL_S
-    power = np.diff(played.stage.load.cumulative(t_s)) / CELL_S + Standby(world).power_w(0, cells, CELL_S)
+def _supply_j(played: _Played, world: World) -> tuple[FloatArray, FloatArray]:
+    """(host times of boundaries in ns, cumulative energy at the meter's terminals at them, J)."""
+    origin_ns = played.stage.origin_ns
+    cells = math.ceil((played.end_ns - origin_ns) / NS / COARSE_S)
+    finer = round(COARSE_S / CELL_S)
+    fine = np.zeros(cells, bool)
+    begin, end = played.timeline.rows(Phase.MARKER)
+    for a, b in zip(played.board.host_ns(begin), played.board.host_ns(end), strict=True):
+        first, last = ((np.array([a, b]) - origin_ns) / NS + [-AROUND_S, AROUND_S]) / COARSE_S
+        fine[max(int(first), 0) : int(last)] = True
+    size = np.where(fine, finer, 1)
+    per = np.repeat(COARSE_S / size, size)  # length of each cell
+    t_s = np.r_[0.0, np.cumsum(per)]
+    rest = np.repeat(Standby(world).power_w(0, cells, COARSE_S), size)
+    power = np.diff(played.stage.load.cumulative(t_s)) / per + rest
     tau, q = world.supply.filter_tau_s, world.supply.filter_q
     numerator, denominator, _ = cont2discrete(([1.0], [tau * tau, tau / q, 1.0]), CELL_S, method="zoh")
-    level = power[0]
-    at = lfilter(numerator[0], denominator, power - level) + level  # at the begin of each cell
-    mean = 0.5 * (at + np.r_[at[1:], at[-1:]])
-    return float(played.stage.origin_ns), np.r_[0.0, np.cumsum(mean) * CELL_S]
+    edges = np.flatnonzero(np.diff(np.r_[False, np.repeat(fine, size), False]))
+    for a, b in edges.reshape(-1, 2):
+        level = power[a]
+        at = lfilter(numerator[0], denominator, power[a:b] - level) + level  # at the begin of each cell
+        power[a:b] = 0.5 * (at + np.r_[at[1:], at[-1:]])
+    return origin_ns + t_s * NS, np.r_[0.0, np.cumsum(power * per)]
 
 
 def _trace(
     played: _Played, world: World, meter: MeterWorld, period_ns: int, rng: np.random.Generator, offset_ns: int
 ) -> tuple[Trace, DeviceClock, float]:
-    origin_ns, energy = _supply_j(played, world)
+    edge_ns, energy = _supply_j(played, world)
     start_ns = played.stage.origin_ns + NS
     clock = DeviceClock.of(meter, start_ns)
     count = int((played.end_ns - start_ns) / period_ns / 1.01)
     t_ns = np.arange(count + 1, dtype=np.int64) * period_ns
     host = clock.host_ns(t_ns.astype(np.float64))
-    cell = (host - origin_ns) * (1e-9 / CELL_S)
-    inside = cell < len(energy) - 1
-    t_ns, host, cell = t_ns[inside], host[inside], cell[inside]
-    low = cell.astype(np.int64)
-    at = energy[low] + (cell - low) * (energy[low + 1] - energy[low])
+    inside = host < edge_ns[-1]
+    t_ns, host = t_ns[inside], host[inside]
+    at = np.interp(host - edge_ns[0], edge_ns - edge_ns[0], energy)
     power = np.diff(at) / np.diff(host) * NS
     omega = 2 * math.pi * world.standby.ripple_hz / NS
     phase = (host - start_ns) * omega

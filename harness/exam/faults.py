@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+STANDBY_MOVES = 0.03  # of dynamic power, by which `standby_drift` says that standby moved
+
 WORLD_FAULTS = {
     "clock_step": ("board", "step_s"),  # the board's clock is stepped within the run
     "throttling": ("heat", "throttle_drop"),
@@ -33,3 +35,12 @@ def faults_of(
     if meter is not None and not counter:
         found += [name for name, key in METER_FAULTS.items() if meter[key] != 0]
     return tuple(found)
+
+
+def true_alarms(world: Mapping[str, Any]) -> tuple[str, ...]:
+    """Alarms that are true in a world (`World.to_json()`) without any fault: its standby moves by itself, since what an
+    accelerator's context holds, what stays resident and what a warm die leaks may lie between the brackets."""
+    load, standby, heat = world["load"], world["standby"], world["heat"]
+    leak_w = heat["leak_share"] * standby["idle_w"] * heat["leak_rel_per_k"] * heat["rise_k"]
+    moves_w = standby["context_w"] + standby["resident_w"] + leak_w
+    return ("standby_drift",) if moves_w > STANDBY_MOVES * load["dynamic_w"] else ()

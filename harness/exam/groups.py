@@ -82,8 +82,8 @@ def fault_free_json(rows: Sequence[ExamRow]) -> dict[str, Any]:
 
 
 def alarmed(row: ExamRow) -> bool:
-    """A figure that comes with an alarm of a fault."""
-    return row.valid and bool(alarms(row.flags))
+    """A figure that comes with an alarm of a fault, unless what it says is so."""
+    return row.valid and bool(alarms(row.flags) - set(row.true_alarms))
 
 
 def _counted(rows: Sequence[ExamRow], names: frozenset[str]) -> dict[str, int]:

@@ -25,7 +25,7 @@ from harness.core.result import EnergyResult
 from harness.core.spec import MeterBinding
 from harness.core.timeline import Phase
 from harness.exam import oracle, practitioner
-from harness.exam.faults import faults_of
+from harness.exam.faults import faults_of, true_alarms
 from harness.exam.gains import Sheet, Working
 from harness.exam.informed import Seen, informed, learner
 from harness.exam.reliability import stated
@@ -147,7 +147,8 @@ def join(
         per_start=per_start, start_sd=load["start_sd"], instance_sd=load["instance_sd"],
     )  # fmt: skip
     faults = faults_of(known.world, known.meter, counter=load_share is not None)
-    return _readers(replace(row, oracle=knows, faults=faults), run, heard, known, load_share)
+    row = replace(row, oracle=knows, faults=faults, true_alarms=true_alarms(known.world))
+    return _readers(row, run, heard, known, load_share)
 
 
 def _readers(row: ExamRow, run: RunReader, heard: Heard, known: Known, load_share: float | None) -> ExamRow:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.uncertainty.first_order import student
+from analysis.uncertainty.monte_carlo import first_order
 from harness.core.result import EnergyResult
 from harness.exam.estimate import Interval, around
 from harness.exam.row import ExamRow
@@ -25,11 +26,9 @@ def stated(result: EnergyResult, *, gross: bool = False) -> dict[str, Interval]:
     u_j = result.gross_u_j if gross else result.u_j
     if value is None or whole is None or u_j is None:
         return {}
-    parts = [(p.gross_u_j if gross else p.u_j, p.dof) for p in result.budget]
-    squares = sum(u**4 / dof for u, dof in parts if u > 0 and not math.isinf(dof))
-    dof = max(u_j**4 / squares, 1.0) if squares > 0 else math.inf
+    dof = max(first_order(result.budget, gross=gross).dof, 1.0)
     own: Mapping[str, Any] = result.details.get(f"gross_{STATED}" if gross else STATED) or {}
-    found = {_key(level): around(value, _quantile(level, dof) * u_j) for level in LEVELS}
+    found = {_key(level): around(value, student(dof, 0.5 + level / 2) * u_j) for level in LEVELS}
     found |= {_key(level): _own(own, level) or found[_key(level)] for level in LEVELS}
     return {**found, _key(0.95): (float(whole[0]), float(whole[1]))}
 
@@ -37,13 +36,6 @@ def stated(result: EnergyResult, *, gross: bool = False) -> dict[str, Interval]:
 def _own(own: Mapping[str, Any], level: float) -> Interval | None:
     pair = own.get(f"{level * 100:.0f}")
     return None if pair is None else (float(pair[0]), float(pair[1]))
-
-
-def _quantile(level: float, dof: float) -> float:
-    from scipy.special import ndtri, stdtrit
-
-    p = 0.5 + level / 2
-    return float(ndtri(p)) if math.isinf(dof) else float(stdtrit(dof, p))
 
 
 def _key(level: float) -> str:

@@ -57,7 +57,8 @@ class Twin:
 class ExamRow:
     """One result beside its truth, and what practitioner and oracles say. Measured figures are None where the result is
     invalid. `leverage`: standby over dynamic power; `largest_part`: name of the budget's largest part; `faults`: what
-    the world and the meter have of `harness.exam.faults` (empty: a refusal is a fault of the pipeline's).
+    the world and the meter have of `harness.exam.faults` (empty: a refusal is a fault of the pipeline's);
+    `true_alarms`: what may be said of this world all the same.
 
     `gain_rel`: by how much this meter scales dynamic energy (gain, ranges, warm shunt, bent characteristic);
     `outside_sheet`: its gain or zero is beyond its sheet's limits; `type_b`: the distribution that both were drawn from
@@ -84,6 +85,7 @@ class ExamRow:
     leverage: float | None = None
     largest_part: str | None = None
     faults: tuple[str, ...] = ()
+    true_alarms: tuple[str, ...] = ()
     practitioner: Estimate | None = None
     oracle: Estimate | None = None
     informed: Estimate | None = None
@@ -141,7 +143,7 @@ class ExamRow:
             known[name] = _pair(known[name])
         for name in ("levels", "gross_levels"):
             known[name] = {level: (low, high) for level, (low, high) in known.get(name, {}).items()}
-        for name in ("flags", "faults", "injected"):
+        for name in ("flags", "faults", "true_alarms", "injected"):
             known[name] = tuple(known.get(name, ()))
         known["parts"] = tuple(Part(**part) for part in known.get("parts", ()))
         return cls(**{**known, "truth": Truth(**known["truth"])})

@@ -18,8 +18,9 @@ from harness.exam.answer import graded_json
 from harness.exam.campaign import exam_scenario
 from harness.exam.detection import detection, twin_of
 from harness.exam.estimate import Estimate
+from harness.exam.faults import true_alarms
 from harness.exam.gains import Sheet, Working, drawn_of, kept
-from harness.exam.groups import BESIDE
+from harness.exam.groups import BESIDE, fault_free_json
 from harness.exam.informed import Seen, durations, informed, learner
 from harness.exam.page import exam_page
 from harness.exam.reliability import LEVELS, reliability
@@ -191,6 +192,21 @@ def test_an_alarm_that_the_twin_carries_as_well_finds_nothing():
     clean = row(1.0, 0.02, flags=("end_stamps_doubtful",))
     said = detection([row(1.2, 0.02, injected=("jump",), twin=twin_of(clean), flags=clean.flags)])
     assert said["found"]["count"] == 0
+
+
+def test_a_fault_that_the_interval_covers_has_misled_nobody_but_is_counted_apart():
+    wide = row(1.2, 0.2, injected=("burst",), twin=twin_of(row(1.0, 0.02)), world="w/1+burst")  # moved by 2 u, or 20
+    said = detection([wide])
+    assert said["moved"] == 0 and said["found"] is None and said["found_by_twin_u"]["share"] == 0.0
+
+
+def test_an_alarm_that_is_true_of_the_world_is_no_false_one():
+    told = [row(flags=("standby_drift",), true_alarms=("standby_drift",)), row(flags=("standby_drift",), world="w/2")]
+    assert fault_free_json(told)["false_alarms"] == 1
+    still = {"load": {"dynamic_w": 5.0}, "heat": {"leak_share": 0.1, "leak_rel_per_k": 0.01, "rise_k": 10.0}}
+    calm = {"idle_w": 2.0, "context_w": 0.05, "resident_w": 0.0}
+    assert true_alarms({**still, "standby": calm}) == ()
+    assert true_alarms({**still, "standby": {**calm, "context_w": 0.5}}) == ("standby_drift",)
 
 
 def test_a_scale_fault_counts_only_where_another_meter_can_show_it():
