@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from analysis.crosscheck.paired import Paired, Seen, paired_rest, paired_work
-from analysis.energy.budget import combine
+from analysis.uncertainty.first_order import combine, student
 from harness.core.bench_facts import PlaneModel
 from harness.core.result import BudgetPart, EnergyResult, Status
 from harness.core.spec import RunSpec
@@ -168,7 +168,7 @@ def _compare(
     parts += [(u, float("inf")) for u in _instrument_j(up, up_w * per_n, gross=gross)]
     parts += [(u / efficiency, float("inf")) for u in _instrument_j(down, down_w * per_n, gross=gross)]
     joint = combine([u for u, _ in parts], [dof for _, dof in parts])
-    limit, expected = _quantile(joint.dof), (expected_w[0] * per_n, expected_w[1] * per_n)
+    limit, expected = student(joint.dof, 0.5 + CONFIDENCE / 2), (expected_w[0] * per_n, expected_w[1] * per_n)
     seen, room = up_w * per_n, limit * joint.u_j
     return Comparison(
         upstream_j=seen,
@@ -191,10 +191,3 @@ def _instrument_j(result: EnergyResult, energy_j: float, *, gross: bool) -> list
 
 def _u(part: BudgetPart, *, gross: bool) -> float:
     return part.gross_u_j if gross else part.u_j
-
-
-def _quantile(dof: float) -> float:
-    from scipy.special import ndtri, stdtrit
-
-    beyond = 0.5 + CONFIDENCE / 2
-    return float(ndtri(beyond)) if dof > 1e7 else float(stdtrit(max(dof, 1.0), beyond))

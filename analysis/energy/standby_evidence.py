@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.energy.scatter import block_mean_u
+from analysis.uncertainty.first_order import student
 from harness.core.clock import FloatArray
 
 LEAST_SLICES = 12
@@ -35,7 +36,7 @@ class Difference:
     @property
     def reach_w(self) -> float:
         """From the difference to its one-sided 95 % bounds (W)."""
-        return student(ONE_SIDED, self.dof) * self.u_w
+        return student(self.dof, ONE_SIDED) * self.u_w
 
     def shown_apart(self, limit_w: float) -> bool:
         return abs(self.w) - self.reach_w > limit_w
@@ -64,13 +65,6 @@ def moved_w(power_w: FloatArray) -> float:
     best = int(at[np.argmax(at * (len(x) - at) * (means[1] - means[0]) ** 2)])  # least squares: the sharpest split
     left, right = x[:best], x[best:]
     found = difference((float(left.mean()), *block_mean_u(left)), (float(right.mean()), *block_mean_u(right)))
-    reach = student(1 - (1 - ONE_SIDED) / 2 / len(at), found.dof) * found.u_w  # the sharpest of that many
+    reach = student(found.dof, 1 - (1 - ONE_SIDED) / 2 / len(at)) * found.u_w  # the sharpest of that many
     quiet = float(np.quantile(right, QUIET) - np.quantile(left, QUIET))
     return max(min(abs(found.w) - reach, abs(quiet)), 0.0) if quiet * found.w > 0 else 0.0
-
-
-def student(level: float, dof: float) -> float:
-    """One-sided quantile of Student's t with `dof` degrees of freedom, at least 1."""
-    from scipy.special import ndtri, stdtrit
-
-    return float(ndtri(level)) if not np.isfinite(dof) or dof > 1e7 else float(stdtrit(max(dof, 1.0), level))

@@ -15,7 +15,6 @@ from harness.core.ports import Step
 from harness.core.timeline import Phase
 
 CHIP_S = 0.0047133
-SHORT, LONG = 127, 31  # chips of a code: fast ones are cheap
 RATIO = 3.83  # between the chips of two codes, rounded to whole base chips
 SQUARES = 12
 REST_S = 2.0
@@ -46,29 +45,25 @@ class CodedLoad:
         return tuple(steps)
 
 
-def coded_load(*, memory_s: float = 1.0, shortest_s: float = CHIP_S, repeats: int = 1) -> CodedLoad:
-    """The load for meters that remember up to `memory_s`; chips from `shortest_s` (at least 2 ms). SpecError for what
-    cannot be played."""
+def coded_load(*, memory_s: float = 1.0, repeats: int = 1) -> CodedLoad:
+    """The load for meters that remember up to `memory_s`. SpecError for what cannot be played."""
     if not 0.01 <= memory_s <= LONGEST_S:
         raise SpecError(
             f"a memory of {memory_s:g} s is looked for", hint=f"give a time from 0.01 to {LONGEST_S:g} s: --memory 1"
         )
-    if not 0.002 <= shortest_s <= memory_s or repeats < 1:
-        raise SpecError(
-            f"chips of {shortest_s:g} s, {repeats} times, cannot be played",
-            hint="--chip from 0.002 s to the memory looked for, --repeats of at least 1",
-        )
+    if repeats < 1:
+        raise SpecError(f"a load played {repeats} times shows nothing", hint="give --repeats at least 1")
     chips = [1]
-    while chips[-1] * shortest_s < memory_s:
-        chips.append(min(math.ceil(chips[-1] * RATIO), math.ceil(memory_s / shortest_s)))
-    rest = "0" * math.ceil(max(REST_S, memory_s) / shortest_s)
+    while chips[-1] * CHIP_S < memory_s:
+        chips.append(min(math.ceil(chips[-1] * RATIO), math.ceil(memory_s / CHIP_S)))
+    rest = "0" * math.ceil(max(REST_S, memory_s) / CHIP_S)
     code = ""
     for k, chip in enumerate(chips):
         length = 127 if k <= 1 else 63 if k == 2 else 31 if k == 3 else 15
         code += "".join(bit * chip for bit in maximum_length(length)) + "0" * chip
     middle = chips[len(chips) // 2]
     code += ("1" * (middle + 1) + "0" * (middle + 2)) * SQUARES
-    return CodedLoad(rest + code * repeats + rest, shortest_s)
+    return CodedLoad(rest + code * repeats + rest, CHIP_S)
 
 
 def maximum_length(length: int) -> str:

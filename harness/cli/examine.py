@@ -45,6 +45,7 @@ def examine_scenarios(
         raise SpecError("--meters names none", hint="give names with commas between them, or leave it out")
     if minutes is not None and not minutes > 0:
         raise SpecError(f"--minutes {minutes:g} leaves no time", hint="give more than 0, or leave it out")
+    check_folder(html)
     scenario = load_scenario(file, depth=depth, meters=meters, faults=faults)
     begun_s, new = time.monotonic(), 0
     shown = sys.stderr.isatty()
@@ -74,6 +75,12 @@ def examine_scenarios(
     print(f"{60 * new / (time.monotonic() - begun_s):.0f} scenarios a minute", file=sys.stderr)
 
 
+def check_folder(page: Path | None) -> None:
+    """SpecError where no page can be written: said before an hour of exam, not after it."""
+    if page is not None and (page.is_dir() or not page.absolute().parent.is_dir()):
+        raise SpecError(f"cannot write the page {page}", hint="give --html a file in a folder that exists: exam.html")
+
+
 def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool, html: Path | None = None) -> None:
     from analysis.analyse import analyse_run
     from drivers.simulated.rig.client import default_parent
@@ -81,6 +88,7 @@ def examine_runs(selectors: Sequence[str], *, root: Path | None, as_json: bool, 
     from harness.exam.layers import LayerExam, examine_stored_layers, layer_table, layers_json
     from harness.store.run_reader import RunReader
 
+    check_folder(html)
     if selectors:
         runs = [find_run(s, roots_of(root)) for s in selectors]
     else:

@@ -200,7 +200,8 @@ def exam(
     from harness.cli.examine import examine_runs, examine_scenarios
 
     count = scenarios or worlds
-    if count or scenario_file is not None or meters is not None:
+    drawn = (scenario_file, meters, faults, keep, minutes)
+    if count or any(option is not None for option in drawn):
         examine_scenarios(
             count, depth=depth, seed=seed, file=scenario_file, jobs=jobs, runs=runs or [], as_json=as_json,
             meters=None if meters is None else [name.strip() for name in meters.split(",") if name.strip()], html=html,

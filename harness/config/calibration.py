@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from harness.config.complain import validated
 from harness.config.facts import CalibrationFile
 from harness.config.yaml_lines import load_yaml
+from harness.config.yaml_new import write_new
 from harness.core.bench_facts import Calibration, ChannelCalibration
-from harness.core.errors import SpecError
 
 HEAD = "# A calibration of one unit: a channel reads gain x true power + offset_w. u95: half widths, 95 %.\n"
 
@@ -34,13 +32,4 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     """Write a calibration file. SpecError if there is one already: a calibration is never overwritten."""
     data = dataclasses.asdict(calibration)
     data["channels"] = [dict(c, residuals_w=list(c["residuals_w"])) for c in data["channels"]]
-    try:
-        with path.open("x", encoding="utf-8") as out:
-            out.write(HEAD)
-            yaml = YAML(pure=True)  # keeps the order of the keys
-            yaml.default_flow_style = False
-            yaml.dump(data, out)
-    except FileExistsError:
-        raise SpecError(f"{path} exists already", hint="give another file name; nothing is overwritten") from None
-    except OSError as error:
-        raise SpecError(f"cannot write {path}: {error.strerror}", hint="give a writable directory") from None
+    write_new(path, HEAD, data)

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
-from ruamel.yaml import YAML
 
 from harness.config.complain import validated
 from harness.config.facts import Date, NotNegative, Positive, Relative, Section, Text
 from harness.config.yaml_lines import load_yaml
+from harness.config.yaml_new import write_new
 from harness.core.character import ChannelCharacter, Characterisation
-from harness.core.errors import SpecError
 
 HEAD = """# What a coded load showed of one unit's readings. Times in s; u95: half widths, 95 %.
 # kinds: of reading; several: the load could not tell them apart. delay: from the end of the window to the stamp.
@@ -74,13 +73,4 @@ def write_character(found: Characterisation, path: Path) -> None:
     data["channels"] = [
         {k: list(v) if isinstance(v, tuple) else v for k, v in c.items() if v is not None} for c in data["channels"]
     ]
-    try:
-        with path.open("x", encoding="utf-8") as out:
-            out.write(HEAD)
-            yaml = YAML(pure=True)  # keeps the order of the keys
-            yaml.default_flow_style = False
-            yaml.dump(data, out)
-    except FileExistsError:
-        raise SpecError(f"{path} exists already", hint="give another file name; nothing is overwritten") from None
-    except OSError as error:
-        raise SpecError(f"cannot write {path}: {error.strerror}", hint="give a writable directory") from None
+    write_new(path, HEAD, data)
