@@ -17,11 +17,16 @@ def prefix_of(value: float) -> tuple[float, str]:
     return PREFIXES[-1]
 
 
+def decimals(u: float) -> int:
+    """Digits behind the point that show two significant ones of `u`; 3 where it is 0."""
+    return max(0, 1 - math.floor(math.log10(u))) if u > 0 else 3
+
+
 def with_u(value: float, u: float, unit: str) -> str:
     """`12.34 ± 0.56 mJ`: the uncertainty to two significant digits, the value to the same place."""
     factor, name = prefix_of(value)
     v, s = value / factor, u / factor
-    digits = max(0, 1 - math.floor(math.log10(s))) if s > 0 else 3
+    digits = decimals(s)
     return f"{v:.{digits}f} ± {s:.{digits}f} {name}{unit}"
 
 
@@ -29,5 +34,5 @@ def interval(low: float, high: float, unit: str) -> str:
     """`[11.2, 13.4] mJ`, to the second digit of the width."""
     factor, name = prefix_of(max(abs(low), abs(high)))
     width = (high - low) / factor
-    digits = max(0, 1 - math.floor(math.log10(width))) if width > 0 else 3
+    digits = decimals(width)
     return f"[{low / factor:.{digits}f}, {high / factor:.{digits}f}] {name}{unit}"

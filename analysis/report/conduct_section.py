@@ -17,6 +17,8 @@ from harness.core.timeline import Phase
 
 WIDTH, LEFT, HEIGHT, SPACE, FOOT = 1000, 70, 110, 22, 30
 BINS = 500  # of power
+MOST_STEPS = 10  # of the time axis
+LAST = 0.98  # of the width: a number further right ends there, or it would be cut off
 COLOURS = ("var(--vermillion)", "var(--blue)", "var(--pink)", "var(--green)", "var(--orange)", "var(--sky)")
 MOST_LINES = len(COLOURS)
 WINDOWS = (
@@ -85,7 +87,8 @@ def _picture(material: Material, view: View, told: Telemetry) -> str:
     ]
     height = len(panels) * (HEIGHT + SPACE) + FOOT
     seconds = (end_ns - begin_ns) * 1e-9
-    ticks = "".join(_tick(share, share * seconds, height - FOOT + 4) for share in np.linspace(0, 1, 6).tolist())
+    step = _step_s(seconds)
+    ticks = "".join(_tick(at / seconds, at, height - FOOT + 4) for at in np.arange(0, seconds, step).tolist())
     label = f"Power, temperature and frequency of {material.spec.board.name} during the run, on one time axis."
     return (
         f'<figure class="told"><svg viewBox="0 0 {WIDTH} {height}" width="100%" style="height:auto" role="img" '
@@ -146,6 +149,13 @@ def _x(t_ns: float, shown: tuple[int, int]) -> float:
     return LEFT + (WIDTH - LEFT) * min(max(share, 0.0), 1.0)
 
 
+def _step_s(seconds: float) -> float:
+    """1, 2 or 5 times a power of ten, so that the axis has at most ten steps."""
+    least = seconds / MOST_STEPS
+    decade = 10.0 ** np.floor(np.log10(least))
+    return float(next(m * decade for m in (1, 2, 5, 10) if m * decade >= least))
+
+
 def _tick(share: float, seconds: float, y: int) -> str:
-    anchor = "end" if share == 1 else "middle" if share else "start"
+    anchor = "end" if share > LAST else "middle" if share else "start"
     return f'<text x="{LEFT + (WIDTH - LEFT) * share:.1f}" y="{y + 10}" text-anchor="{anchor}">{seconds:.4g}</text>'

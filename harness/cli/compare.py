@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from analysis.figures import decimals
 from harness.cli.dataset import runs_of
 from harness.cli.format import half_width, with_uncertainty
 from harness.cli.results import console, print_json
@@ -29,9 +30,9 @@ def compare_runs(
     out = console()
     out.print(_table(found))
     common = sorted({name for ratio in found.ratios for name in ratio.common})
-    dropped = f"{' and '.join(common)} are the same in all and are counted once" if common else ""
-    kept = "they are of different meters, so the gain and zero of each count in full"
-    out.print(f"  {dropped or kept}", highlight=False, soft_wrap=True)
+    shared = f"counted once, since it is the same in all: {', '.join(common)}"
+    kept = "no part is the same in all, so the gain and zero of each count in full"
+    out.print(f"  {shared if common else kept}", highlight=False, soft_wrap=True)
     if found.allowed:
         out.print(f"  [yellow]differ in {', '.join(found.allowed)}, as allowed[/]", highlight=False, soft_wrap=True)
 
@@ -47,7 +48,9 @@ def _table(found: Against) -> Table:
         if ratio.ratio is None or ratio.ratio_interval_95 is None:
             shown = "-"
         else:
-            shown = f"{ratio.ratio:.4g} [{ratio.ratio_interval_95[0]:.4g}, {ratio.ratio_interval_95[1]:.4g}]"
+            low, high = ratio.ratio_interval_95
+            places = decimals((high - low) / 2)
+            shown = f"{ratio.ratio:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
         apart = with_uncertainty(ratio.difference_j, half_width(ratio.difference_interval_95_j), "J")
         energy = with_uncertainty(side.energy_j, half_width(side.interval_j), "J")
         table.add_row(side.name, energy, shown, apart if ratio.apart else f"{apart} (may be none)")

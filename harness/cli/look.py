@@ -37,7 +37,8 @@ def show_run(selector: str, *, root: Path | None, as_json: bool, kept: bool = Tr
     out = console()
     mark = "  [bold magenta]SIMULATED[/]" if result["simulated"] else ""
     out.print(f"[bold]{run.name}[/]{mark}")
-    out.print(f"  {result['measurand']}; {result['n']} inferences in {result['starts']} process starts")
+    measured = f"{result['measurand']}; {result['n']} inferences in {result['starts']} process starts"
+    out.print(f"  {measured}", soft_wrap=True)
     if result["status"] != "valid":
         out.print(f"  [bold red]INVALID[/]: {result['reason']}")
     else:

@@ -137,6 +137,8 @@ def _mapping(path: Path, node: MappingNode, location: Location, lines: dict[Loca
 
 def _scalar(node: ScalarNode) -> Any:
     text = str(node.value)
+    if node.style == ">":
+        text = text.replace("\a", "")  # the library's mark of where a line was folded
     if node.style is not None:  # quoted or a block: text, whatever it looks like
         return text
     if text in _NULL:

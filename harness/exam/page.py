@@ -162,7 +162,7 @@ def _grade_cells(name: str, g: Grade) -> list[str]:
     ]  # fmt: skip
     return [
         esc(name), str(g.results), str(g.invalid), *(DASH if x is None else f"{x:.2%}" for x in shares),
-        *(DASH if x is None else f"{x:.3g}" for x in ratios),
+        *(DASH if x is None else f"{x:.{places}f}" for x, places in zip(ratios, (3, 2, 2, 2), strict=True)),
     ]  # fmt: skip
 
 

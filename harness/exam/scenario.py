@@ -140,7 +140,8 @@ def _asked(names: Sequence[str], depth: str) -> _Bench:
         return _Bench(_named(names, depth))
     count, pool = names[0].removeprefix("any:"), _named(names[1:], depth) or tuple(DRIVERS[depth])
     if not count.isdecimal() or not 1 <= int(count) <= len(pool):
-        raise SpecError(f"--meters {names[0]}: not a number of the {len(pool)} meters", hint="write any:2")
+        message = f"--meters {names[0]}: so many cannot be drawn of {len(pool)} meters"
+        raise SpecError(message, hint="write any:1" + (f" to any:{len(pool)}" if len(pool) > 1 else ""))
     return _Bench(pool, int(count))
 
 

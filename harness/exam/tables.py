@@ -171,7 +171,7 @@ def _detection_lines(rows: Sequence[ExamRow]) -> list[str]:
 
 def aim_lines(found: Sequence[Aim]) -> list[str]:
     """One aim a line: what was aimed at, what came out, and whether it was met."""
-    return [f"{'aim':<46} {'limits':>16} {'value':>8}  met", *map(_aim_line, found)]
+    return [f"{'aim':<46} {'limits':>16} {'value':>8}  met (?: too few results to say)", *map(_aim_line, found)]
 
 
 def _aim_line(aim: Aim) -> str:
@@ -179,7 +179,8 @@ def _aim_line(aim: Aim) -> str:
         "" if aim.between is None else f"  ({value_text(aim, aim.between[0])} to {value_text(aim, aim.between[1])})"
     )
     of = f"  {aim.of}" if aim.of else ""
-    return f"{aim.name:<46} {limits_text(aim):>16} {value_text(aim, aim.value):>8}  {_SAID[aim.met]:<3}{spread}{of}"
+    said = f"{_SAID[aim.met]}{'?' if aim.decided is False else ''}"
+    return f"{aim.name:<46} {limits_text(aim):>16} {value_text(aim, aim.value):>8}  {said:<4}{spread}{of}".rstrip()
 
 
 def limits_text(aim: Aim) -> str:

@@ -31,6 +31,12 @@ def test_scalars_mean_what_they_look_like(tmp_path: Path, text: str, value: obje
     assert type(found) is type(value)
 
 
+def test_a_folded_text_is_one_line(tmp_path: Path) -> None:
+    assert load(tmp_path, "a: >-\n  one\n  two\n\n  three\nb: |\n  four\n  five\n").data == {
+        "a": "one two\nthree", "b": "four\nfive\n",
+    }  # fmt: skip
+
+
 def test_a_yaml_1_1_directive_changes_nothing(tmp_path: Path) -> None:
     assert load(tmp_path, "%YAML 1.1\n---\na: no\nb: 010\nc: 12:30:00\n").data == {"a": "no", "b": 10, "c": "12:30:00"}
 

@@ -6,7 +6,9 @@ import dataclasses
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli.main import app
 from harness.core.errors import SpecError
 from harness.exam.campaign import exam_scenarios
 from harness.exam.row import ExamRow
@@ -110,3 +112,18 @@ def test_a_file_of_another_exam_is_not_touched(tmp_path):
 
 def test_nothing_is_begun_when_the_time_is_up():
     assert exam_scenarios(2, scenario(), seed=68820, jobs=1, limit_s=-1.0) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["--scenarios", "3", "--html", "/nowhere/page.html"], "cannot write the page /nowhere/page.html"),
+        (["--html", "/nowhere/page.html"], "cannot write the page /nowhere/page.html"),
+        (["--faults", "0.2"], "give --scenarios a number from 1 on"),
+        (["--minutes", "3"], "give --scenarios a number from 1 on"),
+        (["--scenarios", "1", "--meters", "any:3,supply,shunt"], "write any:1 to any:2"),
+    ],
+)
+def test_what_an_exam_cannot_do_is_said_before_it_begins(asked, says):
+    answer = CliRunner().invoke(app, ["exam", *asked])
+    assert isinstance(answer.exception, SpecError) and says in f"{answer.exception} {answer.exception.hint}"
