@@ -2,7 +2,7 @@
 
 clocks -> energy curve -> lag -> standby -> gap and inference energy -> budget -> result or typed invalid.
 The same raw data give the same bits in the same environment: every step is elementwise numpy, a cumulative
-sum, or a small fixed search; what is drawn at random is seeded by the raw data's hash, and no BLAS takes part.
+sum, or a small fixed search; what is drawn at random is seeded by the run's id, and no BLAS takes part.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from analysis.attribute.layers import Recorded, layer_report, without_layers
 from analysis.crosscheck.pairs import PairCheck, cross_checks, with_disagreements
-from analysis.energy.budget import budget_parts, uncovered
+from analysis.details import details_of, largest_gap_ns, u_standby_w
+from analysis.energy.budget import budget_parts
 from analysis.energy.durations import durations_of
 from analysis.energy.limits import accuracy_of, is_calibrated, weighted_shares
 from analysis.energy.solve import Solution, solve
@@ -27,7 +28,7 @@ from analysis.readings.clipping import clipped_share
 from analysis.readings.corrected import corrected, is_old, of_another_unit
 from analysis.readings.curve import ChannelCurve, block_ns, build_curve, sum_curves
 from analysis.readings.ranges import RangeShares, range_shares
-from analysis.timing.clocks import fit_host_to_board, fit_meter_to_host
+from analysis.timing.chain import board_map
 from analysis.timing.lag import Lag, find_lag, with_marks
 from analysis.timing.windows import StartWindow, start_windows
 from analysis.uncertainty.advice import improvements
@@ -44,11 +45,11 @@ from analysis.verdict.validity import (
     problem_of_solution,
     problem_of_standby,
 )
-from harness.core.clock import HOST, ClockMap, board_clock
-from harness.core.result import BudgetPart, EnergyResult, InvalidReason, Status
+from harness.core.clock import ClockMap
+from harness.core.result import EnergyResult, InvalidReason, Status
 from harness.core.spec import MeterBinding, RunSpec
 from harness.core.timeline import Timeline
-from harness.core.trace import Accuracy, Trace
+from harness.core.trace import Trace
 from harness.store.run_reader import RunReader
 
 DOCUMENTS = ("outputs_check", "board_state", "settle_before", "settle_after", DOCUMENT)
@@ -152,31 +153,6 @@ def _of_meter(
     return done
 
 
-def board_map(trace: Trace, reader: RunReader, timeline: Timeline) -> ClockMap:
-    """Meter clock -> the timeline's clock. ValueError if the chain between them is broken.
-
-    A meter that is part of the board is stamped on the very clock of the timeline: nothing is fitted. Pings must
-    agree all the same, since a clock that jumps (a board that slept) makes a power out of an energy wrongly.
-    """
-    own, stamped = timeline.clock, trace.info.clock
-    if stamped == own != HOST:
-        clock, pings = reader.pings()
-        if clock == own and len(pings):
-            fit_host_to_board(pings, clock=clock)
-        return ClockMap.identity(own, own)
-    if stamped.startswith(board_clock("")):
-        raise ValueError(f"the meter is stamped on {stamped}, the timeline on {own}")
-    to_host = fit_meter_to_host(trace.anchors, clock=trace.info.clock)
-    if timeline.clock == HOST:
-        return to_host
-    clock, pings = reader.pings()
-    if len(pings) == 0:
-        raise ValueError(f"no pings tie the host to {timeline.clock}")
-    if clock != timeline.clock:
-        raise ValueError(f"pings are of clock {clock}, the timeline of {timeline.clock}")
-    return to_host.then(fit_host_to_board(pings, clock=clock))
-
-
 def _jobs(binding: MeterBinding, trace: Trace) -> list[_Job]:
     """The declared total; without one, a single rail is itself and several stay apart."""
     names = [c.name for c in trace.info.channels]
@@ -258,7 +234,7 @@ class _Solver:
         flags = tuple(dict.fromkeys((*flags, *conduct.flags)))
         problem = problem_of_board(self.documents) or conduct.problem or problem_of_solution(solution, dynamic)
         idle = catalogued(self.spec.board.idle, binding)
-        standby_u_w = _u_standby(parts, solution)
+        standby_u_w = u_standby_w(parts, solution)
         if idle and solution.standby.brackets and idle_unlikely(idle, solution.standby_w, standby_u_w, accuracy):
             flags = (*flags, "idle_unlikely")
         power_w = e / (solution.busy_s / solution.n)
@@ -278,7 +254,7 @@ class _Solver:
             n=solution.n,
             starts=len(solution.starts),
             coverage=solution.coverage,
-            largest_gap_ns=_largest_gap(self.channel, windows, lag),
+            largest_gap_ns=largest_gap_ns(self.channel, windows, lag),
             leverage=solution.standby_w / power_w if power_w > 0 else None,
             flags=flags,
             budget=parts,
@@ -286,7 +262,7 @@ class _Solver:
             meter=self.job.binding.name,
             channel=self.job.label,
             details={
-                **_details(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
+                **details_of(solution, lag, self.to_board, accuracy, ranges, dynamic.dof),
                 "intervals_j": said.levels_json(),
                 "gross_intervals_j": said_gross.levels_json(),
                 "improve": improvements(
@@ -333,48 +309,6 @@ class _Solver:
 def measurand_of(spec: RunSpec, binding: MeterBinding, told: Told | None = None, *, accuracy_known: bool = True) -> str:
     unit = (told or Told()).unit
     return measurand_text(spec.protocol, unit, spec.model.batch, binding.plane, accuracy_known=accuracy_known)
-
-
-def _u_standby(parts: tuple[BudgetPart, ...], solution: Solution) -> float:
-    per_w = solution.busy_s / solution.n
-    return float(np.sqrt(sum(p.u_j**2 for p in parts if p.name.startswith("standby")))) / per_w
-
-
-def _largest_gap(channel: ChannelCurve, windows: tuple[StartWindow, ...], lag: Lag) -> int:
-    gaps = [uncovered(channel, w.begin_ns + lag.lag_ns[w.start], w.end_ns + lag.lag_ns[w.start]) for w in windows]
-    return max((int(g.max()) for g in gaps if len(g)), default=0)
-
-
-def _details(
-    solution: Solution, lag: Lag, to_board: ClockMap, accuracy: Accuracy | None, ranges: RangeShares, dof: float
-) -> dict[str, Any]:
-    return {
-        "energy_per_start_j": [s.dynamic_j for s in solution.starts],
-        "inferences_per_start": [s.window.n for s in solution.starts],
-        "mean_inference_s": solution.busy_s / solution.n,
-        "mean_gap_s": solution.gap_s / solution.n,
-        "gap_power_w": solution.gap.level_w,
-        "gap_power_u_w": solution.gap.u_level_w,
-        "gap_energy_with_standby_j": solution.gap_gross_j,
-        "fall_time_constant_s": solution.gap.tau_ns * 1e-9 if solution.gap.seen else None,
-        "rise_time_constant_s": lag.rise.tau_ns * 1e-9 if lag.rise else None,
-        "onset_delay_s": (lag.rise.delay_ns - lag.fall.delay_ns) * 1e-9 if lag.rise and lag.fall else None,
-        "active_power_w": solution.active_w,
-        "standby_brackets_w": [b.mean_w for b in solution.standby.brackets],
-        "standby_brackets_u_w": [b.u_w for b in solution.standby.brackets],
-        **solution.standby.described(),
-        "lag_s": {str(k): v * 1e-9 for k, v in lag.lag_ns.items()},
-        "lag_u_s": lag.u_ns * 1e-9,
-        "lag_correlation": None if lag.declared else lag.correlation,
-        "lag_second_peak": None if lag.declared else lag.second,
-        "clock_rate_u": to_board.u_rate,
-        "clock_residual_s": to_board.residual_ns * 1e-9,
-        "clock_notes": list(to_board.notes),
-        "accuracy": None if accuracy is None else
-            {"gain_rel": accuracy.gain_rel, "offset_w": accuracy.offset_w, "source": accuracy.source},
-        "range_share_active": {str(k): v for k, v in ranges.active.items()},
-        "effective_dof": dof if np.isfinite(dof) else None,
-    }  # fmt: skip
 
 
 def _invalid(

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.analyse import board_map
 from analysis.characterise.identify import LAGS_S, Estimate, NotTold, SensorCharacter, identify
 from analysis.characterise.load import Load
 from analysis.readings.counter import counter_steps
 from analysis.readings.curve import build_curve, sum_curves
+from analysis.timing.chain import board_map
 from harness.core.character import ChannelCharacter
 from harness.core.clock import ClockMap, FloatArray, Int64Array
 from harness.core.errors import SpecError

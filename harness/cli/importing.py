@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.analyse import board_map
 from analysis.readings.bursts.heal import heal
 from analysis.readings.curve import build_curve
+from analysis.timing.chain import board_map
 from harness.cli.format import engineering, headline
 from harness.cli.results import console, print_json, stored_result
 from harness.core.errors import SpecError

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.analyse import analyse_run, board_map
+from analysis.analyse import analyse_run
 from analysis.energy.budget import combine, uncovered
 from analysis.readings.curve import build_curve
+from analysis.timing.chain import board_map
 from harness.core.errors import BenchError
 from harness.core.result import EnergyResult, Status
 from harness.core.timeline import Phase

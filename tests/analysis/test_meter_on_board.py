@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.analyse import analyse_run, board_map
+from analysis.analyse import analyse_run
+from analysis.timing.chain import board_map
 from harness.core.result import InvalidReason
 from harness.core.trace import Block, MeterInfo, ReadingKind
 from harness.store.run_writer import RunWriter

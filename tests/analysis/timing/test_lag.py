@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.analyse import board_map
 from analysis.readings.curve import build_curve
 from analysis.timing.busy import BusyTime
+from analysis.timing.chain import board_map
 from analysis.timing.lag import find_lag
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.analyse import board_map
 from analysis.readings.curve import build_curve
+from analysis.timing.chain import board_map
 from analysis.timing.search import search
 from harness.core.timeline import Timeline
 from harness.exam.clock_trials import run_trial
