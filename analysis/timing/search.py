@@ -63,7 +63,7 @@ def search(channel: ChannelCurve, timeline: Timeline) -> Found:
     peaks = _peaks(height, own, bin_ns)
     shown = [k for k in peaks if starts.all_show(int(lags[k]) // bin_ns)]
     if not shown:
-        return Found(0, bin_ns, float(height[peaks[0]]), 0.0, "the power does not follow the board's activity")
+        return Found(0, bin_ns, float(height[peaks[0]]), 0.0, "at no lag does every process start show its work")
     best = shown[0]
     first = float(height[best])
     near = [k for k in shown[1:] if abs(k - best) * bin_ns <= NEAR_NS and height[k] > SECOND_PEAK * first]
