@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.energy.budget import Combined
 from analysis.energy.standby import NOTHING, Standby, find_standby
 from analysis.energy.standby_course import Temperature
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
+from analysis.uncertainty.first_order import Combined
 from harness.core.clock import ClockMap
 from harness.core.result import BudgetPart, EnergyResult
 from harness.core.spec import ProtocolSpec

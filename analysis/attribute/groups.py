@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.energy.budget import student_975
+from analysis.uncertainty.first_order import student_975
 from harness.core.clock import FloatArray
 
 TARGET = 0.25

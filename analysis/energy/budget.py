@@ -1,5 +1,5 @@
-"""The budget: every part of the uncertainty by name, combined to first order (JCGM 100) with effective
-degrees of freedom (Welch-Satterthwaite), and the 95 % interval that follows.
+"""The budget: every part of the uncertainty by name, with its degrees of freedom and its distribution. What follows
+from the parts, u and intervals, is `analysis.uncertainty`.
 
 Parts are chosen so that nothing is counted twice: what scatters within a process start is "repeatability"
 (and, within that, "meter noise"); what scatters between starts beyond it is "process start".
@@ -20,10 +20,7 @@ from analysis.energy.standby import Bracket
 from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.readings.ranges import RangeShares
 from analysis.timing.lag import Lag
-from analysis.uncertainty.first_order import INF as INF
-from analysis.uncertainty.first_order import Combined as Combined
-from analysis.uncertainty.first_order import combine as combine
-from analysis.uncertainty.first_order import student_975 as student_975
+from analysis.uncertainty.first_order import INF, combine
 from harness.core.clock import FloatArray
 from harness.core.result import BudgetPart, Shape
 from harness.core.trace import Accuracy

@@ -107,5 +107,6 @@ def half_widths_j(
     return np.asarray(stdtrit(np.maximum(dof, 1.0), 0.975) * np.sqrt(square), np.float64)
 
 
-def scaled(part: BudgetPart, factor: float, freer: float = 1.0) -> BudgetPart:
-    return replace(part, u_j=part.u_j * factor, gross_u_j=part.gross_u_j * factor, dof=max(part.dof * freer, 1.0))
+def scaled(part: BudgetPart, factor: float) -> BudgetPart:
+    """The part, so many times as large."""
+    return replace(part, u_j=part.u_j * factor, gross_u_j=part.gross_u_j * factor, dof=max(part.dof, 1.0))

@@ -100,8 +100,8 @@ class Steadiness:
             Course.NO_STEADY_STATE: "reached no steady state",
         }[worst.course]  # fmt: skip
         return (
-            f"process start {worst.start} {went}: the {worst.what} of an inference changed by {worst.change_rel:.1%} "
-            f"within the measured time"
+            f"process start {worst.start + 1} {went}: the {worst.what} of an inference changed by "
+            f"{worst.change_rel:.1%} within the measured time"
         )
 
     def to_json(self) -> dict[str, Any]:

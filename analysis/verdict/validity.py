@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.energy.budget import Combined
 from analysis.energy.sampling import SPARSE, Phases
 from analysis.energy.solve import Solution
 from analysis.energy.standby import Standby
@@ -19,6 +18,7 @@ from analysis.readings.curve import ChannelCurve, remembered_ns
 from analysis.readings.ranges import RangeShares
 from analysis.timing.lag import Lag
 from analysis.timing.windows import StartWindow
+from analysis.uncertainty.first_order import Combined
 from analysis.verdict.standby_moved import standby_flags, standby_moved
 from analysis.verdict.throttling import maybe_throttled, throttled_for_sure, undervoltage
 from harness.core.result import InvalidReason

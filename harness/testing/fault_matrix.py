@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from analysis.analyse import analyse_run
-from analysis.energy.budget import combine, uncovered
+from analysis.energy.budget import uncovered
 from analysis.readings.curve import build_curve
 from analysis.timing.chain import board_map
+from analysis.uncertainty.first_order import combine
 from harness.core.errors import BenchError
 from harness.core.result import EnergyResult, Status
 from harness.core.timeline import Phase

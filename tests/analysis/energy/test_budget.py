@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.energy.budget import combine, student_975
 from analysis.energy.scatter import block_mean_u
+from analysis.uncertainty.first_order import combine, student_975
 
 
 def test_combination_by_hand() -> None:

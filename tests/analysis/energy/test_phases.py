@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.energy.budget import student_975
 from analysis.energy.sampling import Phases, StartPhases, phase_u_w
+from analysis.uncertainty.first_order import student_975
 from analysis.verdict.validity import problem_of_sampling
 from harness.core.clock import FloatArray
 from harness.core.result import InvalidReason
