@@ -1,8 +1,9 @@
 """One run, from raw integers to joules with an error bar: the order of the steps, nothing else.
 
 clocks -> energy curve -> lag -> standby -> gap and inference energy -> budget -> result or typed invalid.
-The same raw data give the same bits in the same environment: every step is elementwise numpy, a cumulative
-sum, or a small fixed search; what is drawn at random is seeded by the run's id, and no BLAS takes part.
+The same raw data give the same bits in the same environment: every step is elementwise numpy, a cumulative sum, or a
+small fixed search; what is drawn at random is seeded by the run's id. Matrices are solved for layers only, and where
+one of a few choices is made (the place of markers, the count of samples that came in bursts).
 """
 
 from __future__ import annotations
