@@ -40,6 +40,9 @@ World = Annotated[
     str | None,
     typer.Option("--world", help="World of the simulated bench: a scenario file, or the name of a shipped one."),
 ]
+Allow = Annotated[
+    list[str] | None, typer.Option("--allow", help="A difference between runs that is meant; repeatable.")
+]
 Runs = Annotated[list[str] | None, typer.Argument(help="Run directory, unique prefix of a run id, or `last`.")]
 ShowRun = Annotated[str | None, typer.Argument(help="Run directory, unique prefix of a run id, or `last`.")]
 
@@ -144,9 +147,7 @@ def compare(
     mix_simulated: Annotated[
         bool, typer.Option("--mix-simulated", help="Simulated and measured runs together.")
     ] = False,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", help="A difference between runs that is meant; repeatable.")
-    ] = None,
+    allow: Allow = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
@@ -328,9 +329,7 @@ def dataset_build(
     mix_simulated: Annotated[
         bool, typer.Option("--mix-simulated", help="Simulated and measured runs together; each row says which.")
     ] = False,
-    allow: Annotated[
-        list[str] | None, typer.Option("--allow", help="A difference between runs that is meant; repeatable.")
-    ] = None,
+    allow: Allow = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:

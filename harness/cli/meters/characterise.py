@@ -65,6 +65,8 @@ def characterise(
     """
     if out is not None and out.exists():
         raise SpecError(f"{out} exists already", hint="give another file name; nothing is overwritten")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise SpecError(f"cannot write {out}: there is no folder {out.parent}", hint="give --out a file in one")
     load = coded_load(memory_s=asked.memory_s, repeats=asked.repeats)
     spec, name = _planned(asked, load, options_from(options), board, configs, simulated=world is not None)
     print(f"a coded load of {load.seconds:.0f} s on board {spec.board.name}", file=sys.stderr, flush=True)
