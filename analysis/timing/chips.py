@@ -80,8 +80,12 @@ class Readings:
     period_s: float
 
     @classmethod
-    def of(cls, channel: ChannelCurve, chips: Chips, coarse_ns: int, kink_s: FloatArray | None) -> Readings | None:
-        """`kink_s` (M,): where edges lie as far as known; readings near them are kept whole, others are joined."""
+    def of(
+        cls, channel: ChannelCurve, chips: Chips, coarse_ns: int, kink_s: FloatArray | None,
+        tones: list[FloatArray] | None = None, *, single: bool = False,
+    ) -> Readings | None:  # fmt: skip
+        """`kink_s` (M,): where edges lie as far as known; readings near them are kept whole, others are joined, but for
+        `single`. `tones`: what to take out of single readings, of each marker summed up over them."""
         curve, period = channel.curve, channel.reading.period_ns
         edges, shift = [], np.zeros(len(chips.start)) if kink_s is None else kink_s
         for i, origin in enumerate(chips.origin_ns):
@@ -94,18 +98,23 @@ class Readings:
             e = e[e > shift[i] + period * 2e-9]
             if kink_s is not None:
                 e = e[e < chips.until_s[i] + shift[i]]
-            edges.append((a, e, _kept(e - shift[i], np.r_[chips.begin_s[i], chips.end_s[i]], coarse=kink_s is None)))
+            event_s = np.r_[chips.begin_s[i], chips.end_s[i]]
+            keep = np.ones(len(e), bool) if single else _kept(e - shift[i], event_s, coarse=kink_s is None)
+            edges.append((a, e, keep))
         size = max(int(np.count_nonzero(k)) for _, _, k in edges)
         t = np.empty((len(edges), size))
         power, weight = np.zeros((len(edges), size - 1)), np.zeros((len(edges), size - 1))
         for i, (_, e, keep) in enumerate(edges):
-            e = e[keep]
+            e, one = e[keep], np.flatnonzero(keep)
             n = len(e)
             t[i, :n] = e
             t[i, n:] = e[-1] + 1e-6 * np.arange(1, size - n + 1)
             at = np.rint(e * 1e9).astype(np.int64) + chips.origin_ns[i] + coarse_ns
             energy, covered = np.diff(curve.energy_between(at[0], at)), np.diff(curve.covered_between(at[0], at)) * 1e-9
             whole = covered > 0.999 * np.diff(e)
+            if tones is not None:
+                covered_s = np.where(whole, covered, 0.0)
+                energy = energy - np.diff(tones[i][np.minimum(one, len(tones[i]) - 1)]) / np.diff(one) * covered_s
             power[i, : n - 1] = np.where(whole, energy / np.where(whole, covered, 1.0), 0.0)
             weight[i, : n - 1] = np.where(
                 whole, np.minimum(np.diff(e), WEIGHTIEST * period * 1e-9) / (period * 1e-9), 0.0

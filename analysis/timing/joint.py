@@ -21,12 +21,63 @@ CHIP_SD = 0.02  # one spin draws more or less than another, relative
 ONSET_SD_S = 1e-4  # one chip's load begins later or earlier than another's after its stamp
 NOTCH_SD = 0.5  # how far power falls in a moment's pause between two chips is chance, relative
 BISQUARE = 4.7
-PIECE = 64
 STEP = 1e-3
 NUDGE_S = 1e-6
 NAMES = ("onset_s", "rise_s", "fall_s", "tau_s", "q", "hold_s")
 FLOOR = {"onset_s": 5e-5, "rise_s": 1e-4, "fall_s": 1e-4, "tau_s": 5e-5, "q": 0.0, "hold_s": 0.0}  # below: much alike
 NEVER_S = 1e3  # a hold that no pause sees the end of
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Linear columns of M markers, L = F + 2 C each: `shared` (M, R, F); and two for each chip, which are 0 outside it:
+    `own` (M, R, 2) their values, `chip` (M, R) whose they are, in order of time."""
+
+    shared: FloatArray
+    own: FloatArray
+    chip: Int64Array
+    chips: int
+
+    def sums(self, value: FloatArray) -> FloatArray:
+        """(M, R) columns times values (M, L)."""
+        m, _, f = self.shared.shape
+        of_chip = value[:, f:].reshape(m, 2, self.chips).transpose(0, 2, 1)[np.arange(m)[:, None], self.chip]
+        return np.asarray((self.shared @ value[:, :f, None])[..., 0] + np.sum(self.own * of_chip, axis=2), np.float64)
+
+    def moments(self, y: FloatArray) -> FloatArray:
+        """(K, M, L) sums over readings of columns times y (K, M, R)."""
+        k, m, _ = y.shape
+        f = self.shared.shape[2]
+        out = np.empty((k, m, f + 2 * self.chips))
+        out[:, :, :f] = (y.transpose(1, 0, 2) @ self.shared).transpose(1, 0, 2)
+        of_chip = self._by_chip(y.transpose(1, 2, 0)[..., None] * self.own[:, :, None])
+        out[:, :, f:] = of_chip.transpose(2, 0, 3, 1).reshape(k, m, -1)
+        return out
+
+    def gram(self, weight: FloatArray) -> FloatArray:
+        """(M, L, L) columns, weighted, times themselves; the work grows with readings times shared columns."""
+        m, _, f = self.shared.shape
+        c = self.chips
+        out = np.zeros((m, f + 2 * c, f + 2 * c))
+        out[:, :f, :f] = (self.shared * weight[..., None]).transpose(0, 2, 1) @ self.shared
+        own = self.own * weight[..., None]
+        cross = self._by_chip(own[..., None] * self.shared[:, :, None]).transpose(0, 2, 1, 3).reshape(m, 2 * c, f)
+        out[:, f:, :f], out[:, :f, f:] = cross, cross.transpose(0, 2, 1)
+        both = self._by_chip(own[..., None] * self.own[:, :, None])
+        at = f + np.arange(c)
+        for i in range(2):
+            for k in range(2):
+                out[:, at + i * c, at + k * c] = both[:, :, i, k]
+        return out
+
+    def _by_chip(self, x: FloatArray) -> FloatArray:
+        """(M, C, ...) sums of x (M, R, ...) over the readings of each chip."""
+        m = len(x)
+        number = (self.chip + np.arange(m)[:, None] * self.chips).ravel()
+        first = np.flatnonzero(np.diff(number, prepend=-1))
+        out = np.zeros((m * self.chips, *x.shape[2:]))
+        out[number[first]] = np.add.reduceat(x.reshape(len(number), *x.shape[2:]), first, axis=0)
+        return out.reshape(m, self.chips, *x.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -37,7 +88,7 @@ class Fit:
     chips: Chips
     shape: Shape
     delay_s: FloatArray
-    columns: FloatArray
+    columns: Columns
     value: FloatArray
     gram: FloatArray
     course_w: FloatArray
@@ -51,11 +102,11 @@ class Fit:
         power, at = _means(course, readings, delay_s)
         columns = _columns(readings, chips, shape, power, at, delay_s)
         w = readings.weight
-        gram = _gram(columns, w)
-        moment = np.einsum("mrc,mr->mc", columns, w * readings.power_w)
+        gram = columns.gram(w)
+        moment = columns.moments((w * readings.power_w)[None])[0]
         prior = _prior(readings, gram, moment, chips, shape)
         value = np.linalg.solve(gram + prior, moment[..., None])[..., 0]
-        residual = readings.power_w - np.einsum("mrc,mc->mr", columns, value)
+        residual = readings.power_w - columns.sums(value)
         cost = float(np.sum(w * residual**2) + np.einsum("mi,mij,mj->", value, prior, value))
         return cls(readings, chips, shape, delay_s, columns, value, gram + prior, power, residual, cost, at)
 
@@ -72,10 +123,20 @@ class Fit:
         trust = np.where(np.abs(scaled) < scale, (1 - (scaled / max(scale, 1e-300)) ** 2) ** 2, 0.0)
         return replace(self.readings, weight=self.readings.weight0 * trust, plain=self.readings.weight0)
 
-    def predicted(self, shape: Shape, delay_s: FloatArray) -> FloatArray:
-        """Power (M, R) with other edges and the same levels."""
-        power, _ = _means(Course.of(self.chips.begin_s, self.chips.end_s, shape), self.readings, delay_s)
-        return self._with(power)
+    def _each(self, shapes: list[Shape]) -> FloatArray:
+        """Power (S, M, R) with these edges and the same levels, that of the first shape NUDGE_S later."""
+        kinds = [Course.kind(s) for s in shapes]
+        out = np.empty((len(shapes), *self.readings.power_w.shape))
+        for kind in set(kinds):
+            of = [i for i, k in enumerate(kinds) if k == kind]
+            course = Course.of_each(self.chips.begin_s, self.chips.end_s, [shapes[i] for i in of])
+            delay = np.concatenate([self.delay_s + (NUDGE_S if i == 0 else 0.0) for i in of])
+            edge = np.tile(self.readings.edge_s, (len(of), 1))
+            energy, _ = course.energy_j(edge - delay[:, None])
+            power = (np.diff(energy, axis=1) / np.diff(edge, axis=1)[..., None]).reshape(len(of), *out.shape[1:], 2)
+            for i, one in zip(of, power, strict=True):
+                out[i] = self._with(one)
+        return out
 
     def _with(self, power: FloatArray) -> FloatArray:
         c = self.chips.begin_s.shape[1]
@@ -89,17 +150,16 @@ class Fit:
         without what the linear columns take up."""
         here = self._with(self.course_w)
         names = [n for n in NAMES if not (n == "hold_s" and self.shape.hold_s >= NEVER_S)]
-        rows = []
+        shapes = [self.shape]
         for name in names:
             value = getattr(self.shape, name)
-            moved = replace(self.shape, **{name: value + STEP * (value + FLOOR[name])})
-            rows.append((self.predicted(moved, self.delay_s) - here) / np.log1p(STEP))
-        rows.append((self.predicted(self.shape, self.delay_s + NUDGE_S) - here) / NUDGE_S)
-        j = np.stack(rows)
-        w = self.readings.weight
-        moment = np.stack([np.einsum("mrc,mr->mc", self.columns, one * w) for one in j], axis=2)
-        taken = np.linalg.solve(self.gram, moment)
-        j = np.stack([one - np.einsum("mrc,mc->mr", self.columns, taken[..., k]) for k, one in enumerate(j)])
+            shapes.append(replace(self.shape, **{name: value + STEP * (value + FLOOR[name])}))
+        moved = self._each(shapes)
+        step = np.r_[NUDGE_S, np.full(len(names), np.log1p(STEP))]
+        j = (moved - here) / step[:, None, None]
+        j = np.concatenate([j[1:], j[:1]])
+        taken = np.linalg.solve(self.gram, self.columns.moments(j * self.readings.weight).transpose(1, 2, 0))
+        j = np.stack([one - self.columns.sums(np.asarray(taken[..., k])) for k, one in enumerate(j)])
         return j[:-1], j[-1], names
 
     def normal(self) -> tuple[FloatArray, FloatArray, FloatArray, list[str]]:
@@ -124,20 +184,6 @@ class Fit:
         return h, g, scores.reshape(-1, p), names
 
 
-def _gram(columns: FloatArray, weight: FloatArray) -> FloatArray:
-    """Columns (M, R, L) weighted and multiplied with themselves, (M, L, L). In pieces so small that no library begins
-    threads for them: many runs are analysed at once."""
-    m, r, size = columns.shape
-    pad = -r % PIECE
-    left = np.zeros((m, r + pad, size))
-    left[:, :r] = columns
-    left = left.reshape(m, -1, PIECE, size)
-    w = np.zeros((m, r + pad))
-    w[:, :r] = weight
-    right = left * w.reshape(m, -1, PIECE, 1)
-    return np.asarray(np.matmul(left.transpose(0, 1, 3, 2), right).sum(axis=1), np.float64)
-
-
 def _means(course: Course, readings: Readings, delay_s: FloatArray) -> tuple[FloatArray, Int64Array]:
     energy, at = course.energy_j(readings.edge_s - delay_s[:, None])
     return np.diff(energy, axis=1) / np.diff(readings.edge_s, axis=1)[..., None], at[:, :-1]
@@ -145,8 +191,8 @@ def _means(course: Course, readings: Readings, delay_s: FloatArray) -> tuple[Flo
 
 def _columns(
     readings: Readings, chips: Chips, shape: Shape, power: FloatArray, at: Int64Array, delay_s: FloatArray
-) -> FloatArray:
-    """(M, R, L): knots of the base, what was before the first chip (3), work, gap, each chip's own share of work."""
+) -> Columns:
+    """Knots of the base, what was before the first chip (3), work, gap; each chip's own share of work and delay."""
     middle = 0.5 * (readings.edge_s[:, 1:] + readings.edge_s[:, :-1])
     knots = np.arange(0.0, float(chips.until_s.max()) + BASE_S, BASE_S)
     base = np.maximum(1 - np.abs(middle[..., None] - knots) / BASE_S, 0.0)
@@ -154,10 +200,9 @@ def _columns(
     slowest = max(shape.tau_s, shape.tau_s / shape.q)
     before = np.stack([np.exp(-u / shape.rise_s), np.exp(-u / slowest), np.exp(-u / shape.tau_s)], axis=2)
     c = chips.begin_s.shape[1]
-    mine = np.clip(at // 3, 0, c - 1)[..., None] == np.arange(c)
-    own = power[..., :1] * mine
-    late = _late(readings, chips, shape, at, delay_s)[..., None] * mine
-    return np.concatenate([base, before, power, own, late], axis=2)
+    late = _late(readings, chips, shape, at, delay_s)
+    shared = np.concatenate([base, before, power], axis=2)
+    return Columns(shared, np.stack([power[..., 0], late], axis=2), np.clip(at // 3, 0, c - 1), c)
 
 
 def _late(readings: Readings, chips: Chips, shape: Shape, at: Int64Array, delay_s: FloatArray) -> FloatArray:

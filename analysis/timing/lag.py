@@ -16,16 +16,15 @@ import numpy.typing as npt
 
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.joint import NEVER_S
-from analysis.timing.marked import Marked, fit_markers
+from analysis.timing.marked import fit_markers
+from analysis.timing.offset import Offset, fit_offset
 from analysis.timing.search import Found, search
 from analysis.timing.steps import StepFit, edge_profile, fit_step
 from harness.core.clock import FloatArray
 from harness.core.timeline import PHASE_CODE, Phase, Timeline
 
 EXPLAINED = 0.5  # of the variance within markers, at least, or their fit is not used
-NO_EXPONENTIAL = 0.02  # of an edge's whole delay: how far its first sign is off where the load follows no exponential
 CLEARLY = 0.9  # one of two places leaves this much less unexplained than the other, or they are alike
-INTERPOLATED = 1e-6  # what clocks wander between two markers, relative to the time to the nearer one
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Lag:
 
     `correlation` and `second`: heights of the best and of the second peak (1); `fall`, `rise`: step fits of
     the first start that allowed one; `reason`: empty, or why the lag is not known; `declared`: nothing was searched,
-    the stamps are said to be on the meter's time axis; `marked`: the fit over all markers, if it serves.
+    the stamps are said to be on the meter's time axis; `offset`: that of the clocks, where markers tell.
     """
 
     coarse_ns: int
@@ -47,52 +46,40 @@ class Lag:
     rise: StepFit | None
     reason: str = ""
     declared: bool = False
-    marked: Marked | None = field(default=None, repr=False)
+    offset: Offset | None = field(default=None, repr=False)
 
     @property
     def onset_ns(self) -> float | None:
         """By how much later after its stamp work begins to show than it ends; None where no markers tell."""
-        return None if self.marked is None else self.marked.shape.onset_s * 1e9
+        return None if self.offset is None else self.offset.shape.onset_s * 1e9
 
     def clock_ns(self, t_ns: npt.ArrayLike) -> FloatArray | None:
         """Offset of the clocks (ns) at times (any shape) of the board's clock: from the stamp of the end of a load to
         its first sign in the trace. Neither onset, rise and fall of the load nor the supply's filter are in it; a
-        constant latency of the meter or of the stamps is. None where no markers tell."""
-        if self.marked is None:
-            return None
-        t = np.asarray(t_ns, np.int64)
-        at = self.marked.middle_ns
-        return np.asarray(np.interp((t - at[0]).astype(np.float64), at - at[0], self.marked.delay_s * 1e9), np.float64)
-
-    @property
-    def clock_details(self) -> dict[str, Any]:
-        """What the fit over markers found, SI; empty without one."""
-        if self.marked is None:
-            return {}
-        m, shape = self.marked, self.marked.shape
-        u_ns = self.clock_u_ns(m.middle_ns)
-        assert u_ns is not None
-        return {
-            "clock": {
-                "start": m.start.tolist(), "offset_s": m.delay_s.tolist(), "offset_u_s": (u_ns * 1e-9).tolist(),
-                "onset_delay_s": shape.onset_s, "rise_s": shape.rise_s, "fall_s": shape.fall_s,
-                "hold_s": shape.hold_s if shape.hold_s < NEVER_S else None, "filter_tau_s": shape.tau_s,
-                "filter_q": shape.q, "contrast_w": m.contrast_w, "residual_w": m.scatter_w,
-            }
-        }  # fmt: skip
+        constant latency of the meter or of the stamps is. None where no markers tell, or not well enough."""
+        return None if self.offset is None or self.offset.reason else self.offset.at_ns(t_ns)
 
     def clock_u_ns(self, t_ns: npt.ArrayLike) -> FloatArray | None:
         """Standard uncertainty (ns) of `clock_ns`."""
-        if self.marked is None:
-            return None
-        marked = self.marked
-        t = np.asarray(t_ns, np.int64)
-        u = np.sqrt(np.maximum(np.diag(marked.covariance_s2), 0.0)) * 1e9
-        own = np.interp((t - marked.middle_ns[0]).astype(np.float64), marked.middle_ns - marked.middle_ns[0], u)
-        away = np.min(np.abs(t[..., None] - marked.middle_ns), axis=-1)
-        shape = marked.shape
-        tail = NO_EXPONENTIAL * (shape.fall_s + shape.tau_s / shape.q) * 1e9
-        return np.asarray(np.sqrt(own**2 + tail**2 + (INTERPOLATED * away) ** 2), np.float64)
+        return None if self.offset is None or self.offset.reason else self.offset.u_ns(t_ns)
+
+    @property
+    def clock_details(self) -> dict[str, Any]:
+        """What the fit over markers found, SI; empty without one. Where it does not know the offset well enough,
+        `offset_s` and `offset_u_s` are None and `refused` says why."""
+        if self.offset is None:
+            return {}
+        o, shape = self.offset, self.offset.shape
+        at, u = self.clock_ns(o.middle_ns), self.clock_u_ns(o.middle_ns)
+        return {
+            "clock": {
+                "start": o.start.tolist(), "offset_s": None if at is None else (at * 1e-9).tolist(),
+                "offset_u_s": None if u is None else (u * 1e-9).tolist(), "refused": o.reason or None,
+                "onset_delay_s": shape.onset_s, "rise_s": shape.rise_s, "fall_s": shape.fall_s,
+                "hold_s": shape.hold_s if shape.hold_s < NEVER_S else None, "filter_tau_s": shape.tau_s,
+                "filter_q": shape.q, "contrast_w": o.contrast_w, "residual_w": o.scatter_w, "bound_s": o.bound_s,
+            }
+        }  # fmt: skip
 
 
 def find_lag(channel: ChannelCurve, timeline: Timeline) -> Lag:
@@ -117,11 +104,11 @@ def _decided(channel: ChannelCurve, timeline: Timeline, found: Found) -> Found:
 
 
 def with_marks(lag: Lag, channel: ChannelCurve, timeline: Timeline) -> Lag:
-    """The same lag and, where its markers serve, the fit over all of them; takes about a second."""
+    """The same lag and, where its markers serve, the offset of the clocks; takes a second or two."""
     if lag.reason or lag.declared:
         return lag
-    marked = fit_markers(channel, timeline, lag.coarse_ns)
-    return lag if marked is None or marked.gain < EXPLAINED else replace(lag, marked=marked)
+    offset = fit_offset(channel, timeline, lag.coarse_ns)
+    return lag if offset is None or offset.gain < EXPLAINED else replace(lag, offset=offset)
 
 
 def _refined(channel: ChannelCurve, timeline: Timeline, found: Found) -> Lag:

@@ -28,6 +28,8 @@ HOLDS_S = (0.006, 0.01, 0.016, 0.025, 0.038, 0.055, 0.08, 0.11)
 HELD_GAIN = 0.97  # a hold that ends within the pauses must lessen what is unexplained to this share
 BARE = 1.25  # a fit that leaves this much more than neighbouring readings differ by is tried again
 QUICK_S = 2e-4
+USUAL = Shape(1e-4, 3e-3, 3e-4, 0.3, 3e-4, 0.9)  # loads and supplies of boards, within the factors exp(SPREAD)
+SPREAD = {"onset_s": 1.0, "rise_s": 3.0, "fall_s": 1.5, "hold_s": 4.0, "tau_s": 1.8, "q": 0.8}
 FIRST_CUTS = (8.0, 4.0)
 CUTS = (4.0, 2.0, 1.0)
 FINE_CUTS = (16.0, 6.0, 2.5, 1.0, 1.0)
@@ -53,6 +55,20 @@ class Marked:
 def fit_markers(channel: ChannelCurve, timeline: Timeline, coarse_ns: int) -> Marked | None:
     """Joint fit of all markers, that begins within some ten ms of `coarse_ns`. None where the meter is too slow for the
     chips, a marker is not covered, or the course explains nothing."""
+    found = search_markers(channel, timeline, coarse_ns)
+    return None if found is None else marked_by(found.fit, coarse_ns)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The best fit, and the patterns that were tried: all chips, and those without a pause between them as one."""
+
+    fit: Fit
+    variants: tuple[Chips, ...]
+
+
+def search_markers(channel: ChannelCurve, timeline: Timeline, coarse_ns: int, *, last: int = 12) -> Searched | None:
+    """The best of many beginnings, after `last` steps more; None as for `fit_markers`."""
     chips = chips_of(timeline)
     if chips is None or np.median(chips.end_s - chips.begin_s) * 1e9 < SLOWEST * channel.reading.period_ns:
         return None
@@ -76,11 +92,11 @@ def fit_markers(channel: ChannelCurve, timeline: Timeline, coarse_ns: int) -> Ma
     if fit.scale > BARE * white_w(fine):
         others = [other for variant in variants for other in _others(fit, fine, variant)]
         fit = _settled(_best([fit, *(_settled(other, CUTS, 3) for other in others)]), CUTS[-1:], 4)
-    fit = _descended(fit, 12)
-    return _result(fit, coarse_ns)
+    return Searched(descended(fit, last), tuple(variants))
 
 
-def _result(fit: Fit, coarse_ns: int) -> Marked | None:
+def marked_by(fit: Fit, coarse_ns: int) -> Marked | None:
+    """What a fit found; None if it has more parameters than edges."""
     h, _, scores, names = fit.normal()
     s, p = len(names), len(h)
     used = np.any(scores != 0, axis=1)
@@ -118,22 +134,22 @@ def _first(readings: Readings, chips: Chips) -> Fit:
     held = [Fit.of(best.readings, chips, replace(best.shape, hold_s=h), best.delay_s) for h in HOLDS_S]
     scale = best.scale
     held = sorted(
-        (_descended(f, 1) for f in sorted(held, key=lambda f: _misfit(f, scale))[:4]), key=lambda f: _misfit(f, scale)
+        (descended(f, 1) for f in sorted(held, key=lambda f: misfit(f, scale))[:4]), key=lambda f: misfit(f, scale)
     )[:2]
     shorter = _best([_settled(f, CUTS, 3) for f in held])
-    return shorter if _misfit(shorter, best.scale) < HELD_GAIN * _misfit(best, best.scale) else best
+    return shorter if misfit(shorter, best.scale) < HELD_GAIN * misfit(best, best.scale) else best
 
 
 def _settled(fit: Fit, cuts: tuple[float, ...], steps: int) -> Fit:
     """Descended, with readings that daemons pulled away left out more and more clearly: a fit that is still far off
     would leave out the very edges it is to find."""
     for cut in cuts:
-        fit = _descended(fit, steps)
+        fit = descended(fit, steps)
         fit = Fit.of(fit.without_outliers(cut), fit.chips, fit.shape, fit.delay_s)
     return fit
 
 
-def _misfit(fit: Fit, scale: float) -> float:
+def misfit(fit: Fit, scale: float) -> float:
     """Squares of residuals in units of `scale`, cut at BISQUARE."""
     z = fit.residual_w * np.sqrt(fit.readings.weight0) / scale
     return float(np.sum(np.minimum(z * z, BISQUARE**2)))
@@ -149,15 +165,20 @@ def _others(fit: Fit, whole: Readings, chips: Chips) -> list[Fit]:
 
 def _best(fits: list[Fit]) -> Fit:
     scale = min(f.scale for f in fits)
-    return min(fits, key=lambda f: _misfit(f, scale))
+    return min(fits, key=lambda f: misfit(f, scale))
 
 
-def _descended(fit: Fit, steps: int) -> Fit:
-    """Levenberg-Marquardt over the shape's logarithms and all delays."""
+def descended(fit: Fit, steps: int, prior_w2: float = 0.0) -> Fit:
+    """Levenberg-Marquardt over the shape's logarithms and all delays. `prior_w2`: variance of a reading against which
+    the shape's prior is held; 0: none."""
     damping = 1e-3
     for _ in range(steps):
         h, g, _, names = fit.normal()
         s = len(names)
+        away, sd = prior(fit.shape, names)
+        h[np.arange(s), np.arange(s)] += prior_w2 / sd**2
+        g[:s] -= prior_w2 * away / sd**2
+        cost = fit.cost + prior_w2 * float(np.sum((away / sd) ** 2))
         diagonal = np.diag(h).copy()
         diagonal[:s] += 1e-3 * fit.cost / max(int(np.count_nonzero(fit.readings.weight)), 1)
         done = False
@@ -166,8 +187,10 @@ def _descended(fit: Fit, steps: int) -> Fit:
             bounded = {n: _stepped(n, getattr(fit.shape, n), float(x)) for n, x in zip(names, step, strict=False)}
             moved = np.clip(step[s:], -5e-3, 5e-3)
             tried = Fit.of(fit.readings, fit.chips, replace(fit.shape, **bounded), fit.delay_s + moved)
-            if tried.cost < fit.cost:
-                done = tried.cost > (1 - 1e-4) * fit.cost and float(np.abs(moved).max()) < 1e-6
+            away, sd = prior(tried.shape, names)
+            after = tried.cost + prior_w2 * float(np.sum((away / sd) ** 2))
+            if after < cost:
+                done = after > (1 - 1e-4) * cost and float(np.abs(moved).max()) < 1e-6
                 fit, damping = tried, damping * 0.2
                 break
             damping *= 8
@@ -176,6 +199,12 @@ def _descended(fit: Fit, steps: int) -> Fit:
         if done:
             return fit
     return fit
+
+
+def prior(shape: Shape, names: list[str]) -> tuple[FloatArray, FloatArray]:
+    """(S,) logarithms of the shape's values over their usual ones, and their standard deviations."""
+    value = [math.log((getattr(shape, n) + FLOOR[n]) / (getattr(USUAL, n) + FLOOR[n])) for n in names]
+    return np.array(value), np.array([SPREAD[n] for n in names])
 
 
 def _stepped(name: str, value: float, step: float) -> float:

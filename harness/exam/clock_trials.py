@@ -49,7 +49,8 @@ class ClockTrial:
     """One trial: `error_ns` float64 (K,), estimated minus true lag of the power behind stamps at K times within the
     measured stretches, empty where the analysis refused or states no offset; `u_ns` (K,) what it states; `away_s`:
     how far the lag used for energies is off, at most; `contrast_w`: drop of the load at the end of a marker's chip;
-    `onset_ns`: found and true mean delay of the onset."""
+    `onset_ns`: found and true mean delay of the onset; `reason`: why there is no lag; `refused`: why no offset is said
+    though there is one; `bound_ns`: the least u that the readings' noise allows."""
 
     seed: int
     period_ns: int
@@ -62,6 +63,8 @@ class ClockTrial:
     u_ns: FloatArray
     away_s: float
     onset_ns: tuple[float, float]
+    refused: str = ""
+    bound_ns: float = float("nan")
 
 
 class _Stage:
@@ -252,10 +255,13 @@ def run_trial(seed: int, *, period_ns: int = 200_000, contrast_w: float | None =
                 stated.append(u)
     slewed = bool(world.board.slew_rate)
     onset = (float("nan") if lag.onset_ns is None else lag.onset_ns, true_onset)
+    unfitted = "the fit over markers finds nothing" if fit and not lag.reason else ""
+    refused = unfitted if lag.offset is None else lag.offset.reason
+    bound_ns = float("nan") if lag.offset is None else lag.offset.bound_s * 1e9
     return ClockTrial(
         seed, period_ns, spin_w - held, slewed, world.supply.filter_tau_s / world.supply.filter_q, noise_w, lag.reason,
         np.concatenate(errors) if errors else np.empty(0), np.concatenate(stated) if stated else np.empty(0), coarse_s,
-        onset,
+        onset, refused, bound_ns,
     )  # fmt: skip
 
 

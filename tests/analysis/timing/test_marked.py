@@ -32,21 +32,30 @@ def test_the_course_is_that_of_a_fine_grid(q: float) -> None:
     assert at[0, -1] == 8
 
 
+def test_many_shapes_at_once_are_each_its_own() -> None:
+    shapes = [Shape(1e-4, 5e-3, 4e-4, 0.02, 3e-4, 0.4), Shape(2e-4, 1e-3, 1e-4, 1e3, 8e-4, 0.3)]
+    begin, end = np.array([[0.01, 0.06], [0.012, 0.055]]), np.array([[0.03, 0.08], [0.034, 0.09]])
+    t = np.linspace(0, 0.15, 60) * np.ones((2, 1))
+    both, _ = Course.of_each(begin, end, shapes).energy_j(np.tile(t, (2, 1)))
+    for i, shape in enumerate(shapes):
+        assert both[2 * i : 2 * i + 2] == pytest.approx(Course.of(begin, end, shape).energy_j(t)[0], rel=1e-9)
+
+
 def test_the_offset_is_net_of_onset_rise_and_filter() -> None:
-    """A load that rises in 26 ms behind a filter of 4 ms: the middle of a step is 4 ms late, its first sign is not."""
-    trial = run_trial(65003)
+    """To a seventh of a reading, whatever daemons, ripple, warm-up of the clock and its bursts add."""
+    trial = run_trial(66301)
     assert trial.reason == ""
-    assert trial.away_s > 1e-3
-    assert np.max(np.abs(trial.error_ns)) < 60_000
+    assert trial.refused == ""
+    assert np.max(np.abs(trial.error_ns)) < 30_000
     assert np.all(np.abs(trial.error_ns) < 3 * trial.u_ns)
-    assert trial.onset_ns[0] == pytest.approx(trial.onset_ns[1], abs=60_000)
 
 
-def test_a_slow_meter_finds_it_to_a_fraction_of_a_reading() -> None:
-    trial = run_trial(65001, period_ns=1_000_000)
+def test_an_offset_that_is_not_known_well_is_not_said() -> None:
+    """A filter of 4 ms, a rise of 0.3 ms: what one has more of the other may have less."""
+    trial = run_trial(66700)
     assert trial.reason == ""
-    assert np.max(np.abs(trial.error_ns)) < 100_000
-    assert np.all(np.abs(trial.error_ns) < 3 * trial.u_ns)
+    assert "us only" in trial.refused
+    assert len(trial.error_ns) == 0
 
 
 def test_a_load_that_cannot_be_seen_has_no_offset() -> None:
