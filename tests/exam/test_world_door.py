@@ -81,7 +81,7 @@ def test_the_independent_program_imports_nothing_of_ours():
 def test_a_world_is_a_run_directory_like_any_other(tmp_path):
     run = RunReader.open(write_world_run(EXAMPLE, tmp_path), verify="hashes")
     assert run.spec.protocol.gap == "back-to-back" and run.spec.protocol.starts == 3
-    assert run.json("telemetry")["throttled"] == [0.0] * len(run.json("telemetry")["t_s"])
+    assert run.json("world_telemetry")["throttled"] == [0.0] * len(run.json("world_telemetry")["t_s"])
     assert [k.name for k in run.profile().kernels] == [f"layer{k}" for k in range(8)]
     assert run.profile().begin_ns.shape == (40, 8)
     trace = run.trace("mean")

@@ -111,6 +111,8 @@ class Aftermath:
 
     def _keep(self, dies: list[float], boards: list[float], slow: BoolArray) -> None:
         """Log every so many cells; a throttling that began meanwhile is counted, however short."""
+        if not dies:
+            return
         onsets = self._onsets + np.cumsum(slow & ~np.append(self._slow, slow[:-1]))
         for k in range(-self._played % self._every, len(dies), self._every):
             t_s = (self._played + k + 1) * self._cell_s

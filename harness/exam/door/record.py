@@ -121,7 +121,7 @@ def telemetry_of(folder: Path, world: WorldFile, timeline: Timeline) -> Mapping[
         name: [None if none else value for value, none in zip(values.tolist(), table.empty[name].tolist(), strict=True)]
         for name, values in table.columns.items()
     }
-    return {"telemetry": columns, "board_state": _board_state(table, t_ns, timeline)}
+    return {"world_telemetry": columns, "board_state": _board_state(table, t_ns, timeline)}
 
 
 def _board_state(table: Table, t_ns: Int64Array, timeline: Timeline) -> dict[str, Any]:
