@@ -17,6 +17,7 @@ import numpy as np
 from harness.core.clock import Int64Array
 from harness.core.layers import LayerProfile, LayerStamps
 from harness.core.spec import BoardSpec, MeterBinding, ModelSpec, ProtocolSpec, RunSpec, RuntimeSpec
+from harness.core.telemetry import Telemetry
 from harness.core.timeline import Timeline
 from harness.core.trace import Block, MeterInfo
 from harness.store.lock import campaign_lock
@@ -57,6 +58,7 @@ class ForeignRun:
     profile: LayerProfile | None = None
     stamps: LayerStamps | None = None
     graph: bytes | None = None
+    telemetry: Telemetry | None = None
     documents: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -106,6 +108,8 @@ def write_run(root: Path, run: ForeignRun) -> Path:
             writer.put_layer_stamps(run.stamps)
         if run.graph is not None:
             writer.put_graph(run.graph)
+        if run.telemetry is not None:
+            writer.put_telemetry(run.telemetry)
         told = {**run.documents.get("import", {}), "format": run.format, "origin": run.origin}
         for name, document in {**run.documents, "import": told}.items():
             writer.put_json(name, document)

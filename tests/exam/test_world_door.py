@@ -146,6 +146,12 @@ def test_wrong_outputs_are_no_figure(copy, tmp_path):
     assert "outputs_not_checked" in results_of(copy.folder, tmp_path)[0].flags
 
 
+def test_a_frequency_that_wanders_is_no_operating_point(copy, tmp_path):
+    copy.cells("telemetry.csv", "frequency_hz", lambda row, text: "1400000000" if row % 2 else text)
+    result = results_of(copy.folder, tmp_path)[0]
+    assert "unpinned" in result.flags and result.details["pace"]["hottest_c"][0] > 41
+
+
 def test_throttling_in_the_telemetry(copy, tmp_path):
     rows = len((copy.folder / "telemetry.csv").read_text().splitlines()) - 1
     copy.cells("telemetry.csv", "throttled", lambda row, text: "1" if row == rows // 2 else text)

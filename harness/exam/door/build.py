@@ -57,7 +57,8 @@ def read_world(folder: Path) -> ForeignRun:
     world = load_world(folder)
     timeline = timeline_of(folder, world)
     pings = pings_of(folder, world)
-    documents: dict[str, Any] = dict(telemetry_of(folder, world, timeline))
+    states, telemetry = telemetry_of(folder, world, timeline)
+    documents: dict[str, Any] = dict(states)
     meters = [_meter(folder, world, meter) for meter in world.meters]
     doubts = [text for meter in meters for text in implausible(meter, world.board.idle_power_w)]
     if doubts:
@@ -88,6 +89,7 @@ def read_world(folder: Path) -> ForeignRun:
         ping_clock=stamped_clock(world),
         profile=profile,
         stamps=stamps,
+        telemetry=telemetry,
         documents=documents,
         tags={"world": world.name},
     )

@@ -11,6 +11,7 @@ import numpy as np
 from harness.config.complain import did_you_mean
 from harness.core.clock import HOST, Int64Array, board_clock
 from harness.core.errors import SpecError
+from harness.core.telemetry import Telemetry, TelemetryChannel, TelemetryKind
 from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 from harness.exam.door.format import WorldFile
 from harness.exam.door.tables import Table, read_table
@@ -18,6 +19,11 @@ from harness.exam.door.tables import Table, read_table
 STANDBY = (Phase.STANDBY_BEFORE, Phase.STANDBY_AFTER)
 LIMITS = ("throttled", "frequency_capped", "soft_temperature_limit", "undervoltage")
 TELEMETRY = (*LIMITS, "throttle_count", "temperature_c", "frequency_hz", "frequency_max_hz", "frequency_min_hz")
+TOLD = {
+    "temperature_c": TelemetryKind.TEMPERATURE_C,
+    "frequency_hz": TelemetryKind.FREQUENCY_HZ,
+    "frequency_max_hz": TelemetryKind.FREQUENCY_LIMIT_HZ,
+}
 
 
 def stamped_clock(world: WorldFile) -> str:
@@ -104,10 +110,11 @@ def pings_of(folder: Path, world: WorldFile) -> Int64Array:
     return np.stack([before, board, after], axis=1)
 
 
-def telemetry_of(folder: Path, world: WorldFile, timeline: Timeline) -> Mapping[str, Any]:
-    """The documents `telemetry` (as it is) and `board_state` (what the analysis judges throttling by)."""
+def telemetry_of(folder: Path, world: WorldFile, timeline: Timeline) -> tuple[Mapping[str, Any], Telemetry | None]:
+    """The documents `world_telemetry` (as it is) and `board_state` (what the analysis judges throttling by); and how
+    warm the board was and how fast it ran, as the telemetry of a run."""
     if world.board.telemetry is None:
-        return {}
+        return {}, None
     table = read_table(folder / world.board.telemetry, "the telemetry", times=("t",), floats=TELEMETRY)
     t_ns = table.time_ns("t")
     table.increasing(t_ns, "t")
@@ -121,7 +128,13 @@ def telemetry_of(folder: Path, world: WorldFile, timeline: Timeline) -> Mapping[
         name: [None if none else value for value, none in zip(values.tolist(), table.empty[name].tolist(), strict=True)]
         for name, values in table.columns.items()
     }
-    return {"world_telemetry": columns, "board_state": _board_state(table, t_ns, timeline)}
+    documents = {"world_telemetry": columns, "board_state": _board_state(table, t_ns, timeline)}
+    kinds = {name: kind for name, kind in TOLD.items() if name in table}
+    if not kinds or not len(t_ns):
+        return documents, None
+    values = np.stack([np.where(table.empty[name], np.nan, table.columns[name]) for name in kinds], axis=1)
+    channels = tuple(TelemetryChannel(kind, world.board.name) for kind in kinds.values())
+    return documents, Telemetry(stamped_clock(world), t_ns, channels, np.asarray(values, np.float64))
 
 
 def _board_state(table: Table, t_ns: Int64Array, timeline: Timeline) -> dict[str, Any]:
