@@ -23,7 +23,7 @@ from harness.core.timeline import Phase, Timeline
 from harness.core.trace import ReadingKind
 
 MIN_BRACKET_S = 0.5
-MIN_COVERAGE = 0.5
+MIN_COVERAGE = 0.8  # as for the measured time: what is lost where a range is switched is not lost by chance
 EDGE_S = 0.15  # left out at both ends of a bracket, where the board may still settle
 SLICES = 40
 DITHERED = 0.6  # readings of which fewer than this share have the same value average out the meter's steps

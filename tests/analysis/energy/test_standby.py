@@ -3,6 +3,8 @@ are neither shown apart nor shown alike; warmth of work is no standby."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,17 @@ def test_a_missing_bracket_is_named() -> None:
     whole = timeline()
     short = Timeline("host", whole.spans[:1], whole.start, whole.phase, whole.begin_ns, whole.end_ns)
     assert "standby_after" in find_standby(channel(board(4)), short, 0).problem
+
+
+def test_a_bracket_that_lost_its_highest_readings_is_no_standby() -> None:
+    """A range that switches within the ripple loses the same readings again and again: the rest has another mean."""
+    power = board(4) + 0.5 * np.sin(np.arange(len(T_S)))
+    lost = (power > np.quantile(power[BEFORE[1] > T_S], 0.7)) & (BEFORE[1] > T_S)
+    whole = channel(np.where(lost, 0.0, power)).curve
+    covered_ns = np.concatenate([[0.0], np.cumsum(np.where(lost, 0.0, PERIOD_NS))])
+    kept = replace(channel(power), curve=EnergyCurve("host", whole.edge_ns, whole.energy_j, covered_ns))
+    assert kept.curve.mean_power_w(0, BEFORE[1] * 10**9) < 1.9
+    assert "70% of bracket standby_before" in find_standby(kept, timeline(), 0).problem
 
 
 def test_spikes_are_part_of_standby_and_move_no_level() -> None:
