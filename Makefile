@@ -34,11 +34,11 @@ demo: $(VENV)/.core ## measure real networks on a simulated bench: table and pic
 	@$(BIN)/joulebench sim stop
 
 test: $(DEV) ## all tests (PYTEST_FLAGS="-q -k rapl" for some of them)
-	@status=0; ran=0; \
+	@status=0; ran=0; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	group() { echo "== $$1"; shift; code=0; $(BIN)/python -m pytest $(PYTEST_FLAGS) "$$@" || code=$$?; \
 		if [ $$code -ne 5 ]; then ran=1; [ $$code -eq 0 ] || status=1; fi; }; \
 	group "in virtual time, on all cores" -m "not realtime" -n auto --dist loadfile; \
-	group "against the wall clock, one at a time" -m realtime --reruns 2; \
+	group "against the wall clock, one at a time" -m realtime --reruns 2 --basetemp "$$folder/t"; \
 	if [ $$ran -eq 0 ]; then echo "no test was chosen by: $(PYTEST_FLAGS)" >&2; exit 5; fi; \
 	exit $$status
 
