@@ -42,6 +42,7 @@ FEW, MORE = 500, 1600  # readings per start in the search and in its refinement,
 WIND_UP_NS = 400e6
 BY_TIME = ("standby", "standby drift", "meter offset")  # parts of the budget that go with a layer's time
 BY_COLUMNS = ("gap power", "gap fall")  # parts that have columns of their own
+COURSE_LIMIT = 0.5  # of a kernel's power: more than that is no course that all kernels have in common
 ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are not made
 PIECE = 2.0  # periods: a longer piece of a kernel is cut in two, twice over
 RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
@@ -149,6 +150,8 @@ class _Attribution:
         least_s = SHORTEST * self.channel.reading.period_ns * 1e-9
         kernels = layout.kernels
         blind = not self.lag.seen or any(r.supply.delay_ns > 2 * alignment.supply.delay_ns + BLIND_NS for r in rivals)
+        course = np.abs(fit.powers.x[fit.layout.columns :][:COURSES])
+        blind = blind or bool(np.any(course > COURSE_LIMIT))  # a shift, a filter and a course stand in for one another
         groups = (tuple(range(kernels)),) if blind else joined(kernels, terms, fit.duration_s, least_s=least_s)
         rows = [self._row(group, terms, fit) for group in groups]
         if fit.duration_s[kernels] > 0:
