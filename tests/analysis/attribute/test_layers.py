@@ -116,7 +116,7 @@ def test_each_kernel_may_rise_or_fall_in_its_own_way(LayerWorld: Any, tmp_path: 
     assert _rms([e for of_class in errors.values() for e in of_class]) < 0.05
 
 
-def test_flat_kernels_are_not_told_apart_there(LayerWorld: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flat_kernels_are_one_group_there(LayerWorld: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above must rest on the pieces, not on luck."""
     monkeypatch.setattr("analysis.attribute.layers.PIECE", 1e9)
     world = LayerWorld(**SLOPED)
