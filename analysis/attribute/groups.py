@@ -7,6 +7,7 @@ neighbours cannot share out between them cancels in their sum.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from analysis.uncertainty.first_order import student_975
 from harness.core.clock import FloatArray
 
 TARGET = 0.25
+BLIND_NS = 100e3  # filters that far apart and equally good: the run cannot see kernels
+COURSE_LIMIT = 0.5  # of a kernel's power: more than that is no course that all kernels have in common
 SHORTEST = 0.05  # of the meter's period: a kernel shorter than this is never a row of its own
 
 
@@ -60,3 +63,17 @@ def _score(group: tuple[int, ...], terms: Terms, duration_s: FloatArray, least_s
     if float(duration_s[list(group)].sum()) < least_s:
         return 1e6
     return half / energy if energy > 0 else 1e5
+
+
+def not_told_apart(*, markers_seen: bool, rival_delays_ns: Sequence[float], course: FloatArray) -> list[str]:
+    """Why a run cannot tell its kernels apart at all, so that they are one group; empty if it can.
+
+    `rival_delays_ns`: delays of filters that fit as well, beyond twice that of the one taken; `course`: what power in
+    all kernels has in common, as shares of it. A shift, a filter and a course stand in for one another.
+    """
+    said = {
+        "no marker is seen": not markers_seen,
+        "filters fit alike": any(delay > BLIND_NS for delay in rival_delays_ns),
+        "power within kernels stands in for alignment": bool(np.any(np.abs(course) > COURSE_LIMIT)),
+    }
+    return [reason for reason, true in said.items() if true]

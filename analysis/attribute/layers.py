@@ -14,7 +14,7 @@ import numpy as np
 from analysis.attribute.align import Beforehand, find_alignment
 from analysis.attribute.closure import close, split_half
 from analysis.attribute.doubts import Doubted
-from analysis.attribute.groups import SHORTEST, TARGET, Terms, joined
+from analysis.attribute.groups import SHORTEST, TARGET, Terms, joined, not_told_apart
 from analysis.attribute.layout import (
     OVERLAP,
     Layout,
@@ -42,11 +42,9 @@ FEW, MORE = 500, 1600  # readings per start in the search and in its refinement,
 WIND_UP_NS = 400e6
 BY_TIME = ("standby", "standby drift", "meter offset")  # parts of the budget that go with a layer's time
 BY_COLUMNS = ("gap power", "gap fall")  # parts that have columns of their own
-COURSE_LIMIT = 0.5  # of a kernel's power: more than that is no course that all kernels have in common
 ONSET_LEAST = 0.075  # of a period: shorter parts of kernels at the onset are not made
 PIECE = 2.0  # periods: a longer piece of a kernel is cut in two, twice over
 RESOLVED = 1.5  # periods: a kernel longer than this is cut in two to see what that changes
-BLIND_NS = 100e3  # filters that far apart and equally good: the run cannot see kernels, and all are one group
 OUTSIDE_SD = 0.35  # of the dynamic power: calls and queues between kernels draw neither standby nor more than kernels
 LOWEST_PERIODS = 3.0  # an inference shorter than this many readings is not looked into
 
@@ -149,15 +147,16 @@ class _Attribution:
         terms = self._terms(fit, energy, standby_w, [*changes, unclosed])
         least_s = SHORTEST * self.channel.reading.period_ns * 1e-9
         kernels = layout.kernels
-        blind = not self.lag.seen or any(r.supply.delay_ns > 2 * alignment.supply.delay_ns + BLIND_NS for r in rivals)
-        course = np.abs(fit.powers.x[fit.layout.columns :][:COURSES])
-        blind = blind or bool(np.any(course > COURSE_LIMIT))  # a shift, a filter and a course stand in for one another
+        course = fit.powers.x[fit.layout.columns :][:COURSES]
+        beyond = [r.supply.delay_ns - 2 * alignment.supply.delay_ns for r in rivals]
+        blind = not_told_apart(markers_seen=bool(self.lag.seen), rival_delays_ns=beyond, course=course)
         groups = (tuple(range(kernels)),) if blind else joined(kernels, terms, fit.duration_s, least_s=least_s)
         rows = [self._row(group, terms, fit) for group in groups]
         if fit.duration_s[kernels] > 0:
             rows.append(self._row((kernels,), terms, fit))
         details = self._details(fit, alignment, found, excess, finer)
         details["markers_seen"] = self.lag.seen
+        details["not_told_apart"] = blind
         details["filters_undecided"] = [{"tau_s": r.supply.tau_ns * 1e-9, "q": r.supply.q} for r in rivals]
         details["split_half"] = split_half(fit.blocks, self._known(fit.layout, alignment), fit.to_rows, terms, groups)
         border = float(np.sqrt(self._gap_u() ** 2 + sum(float(change.sum()) ** 2 for change in changes)))

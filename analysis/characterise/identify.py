@@ -243,8 +243,10 @@ def _character(
         own = getattr(kernel, name)
         return max((abs(getattr(one.kernel, name) - own) for one in others), default=0.0) / float(np.sqrt(3))
 
-    duty = min(1.0, kernel.window_s / period)
-    u_duty = 0.0 if kernel.window_s - T95 * fit.u(1) > period else fit.u(1) / period
+    window = Estimate(kernel.window_s, float(np.hypot(fit.u(1), apart("window_s"))))
+    duty = min(1.0, window.value / period)
+    least = min(1.0, max(window.value - window.half_95, 0.0) / period)
+    u_duty = max(window.u / period if duty < 1 else 0.0, (duty - least) / T95)  # more than all the time is no duty
     rise = rise_s(kernel)
     u_rise = float(np.hypot(
         fit.u(1) * _rise_slope(kernel, window=True), fit.u(2) * _rise_slope(kernel, window=False),
@@ -254,7 +256,7 @@ def _character(
         kind=kinds[0] if len(kinds) == 1 else None,
         kinds=kinds,
         update=Estimate(period, updates.u_period_s),
-        window=Estimate(kernel.window_s, float(np.hypot(fit.u(1), apart("window_s")))),
+        window=window,
         duty=Estimate(duty, u_duty),
         tau=Estimate(kernel.tau_s, float(np.hypot(fit.u(2), apart("tau_s")))),
         delay=Estimate(kernel.delay_s, float(np.sqrt(fit.u_delay_s**2 + updates.u_phase_s**2 + apart("delay_s") ** 2))),

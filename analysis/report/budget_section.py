@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.report import words
 from analysis.report.bars import Axis, bar
 from analysis.report.headline import is_gross
 from analysis.report.improve_section import improve_table, improvements_of
 from analysis.report.material import Material
 from analysis.report.quantities import esc, percent, si
+from analysis.uncertainty.part_words import Words, of_part
 from harness.core.result import BudgetPart, EnergyResult
 
 
@@ -52,7 +52,7 @@ def _row(part: BudgetPart, u_j: float, share: float, axis: Axis) -> str:
         f"<tr><td>{esc(part.name)}{common}</td><td>{esc(part.type)}</td><td "
         f'class="n">{si(u_j, "J", digits=2)}</td><td class="draw">{drawn}</td><td '
         f'class="n">{percent(share) if share >= 5e-4 else "&lt; 0.05 %"}</td><td '
-        f'class="wide"><small>{esc(words.of_part(part.name).says)}</small></td></tr>'
+        f'class="wide"><small>{esc(of_part(part.name).says)}</small></td></tr>'
     )
 
 
@@ -62,11 +62,11 @@ def advice(result: EnergyResult) -> str:
     if not rows:
         return ""
     (part, _, share), rest = rows[0], rows[1:]
-    said = words.of_part(part.name)
+    said = of_part(part.name)
     bought = next((row for row in improvements_of(result) if row["part"] == part.name), None)
     if bought is not None:
         without = bought["half_without_j"] / bought["half_now_j"]
-        said = words.Words(said.says, str(bought["do"]))
+        said = Words(said.says, str(bought["do"]))
     else:
         without = (1 - share) ** 0.5
     text = (
@@ -75,6 +75,6 @@ def advice(result: EnergyResult) -> str:
         "as it is."
     )
     if rest and rest[0][2] > 0.2:
-        follow = words.of_part(rest[0][0].name)
+        follow = of_part(rest[0][0].name)
         text += f" Then: {esc(rest[0][0].name)} ({percent(rest[0][2])}); {esc(follow.do)}."
     return f"<p>{text}</p>"

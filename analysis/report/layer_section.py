@@ -96,6 +96,8 @@ def _layers(material: Material, report: LayerReport) -> str:
         if groups
         else ""
     )
+    if why := report.details.get("not_told_apart"):
+        grouped += f" This run cannot tell its kernels apart: {esc('; '.join(why))}."
     key = legend([(colour_of(c), shown(c)) for c in used])
     return (
         '<div class="scroll"><table class="sortable layers"><thead><tr><th aria-sort="ascending"><button '

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.report.words import of_part
 from analysis.uncertainty.first_order import Combined
 from analysis.uncertainty.monte_carlo import Interval, first_order, u_of
+from analysis.uncertainty.part_words import of_part
 from analysis.uncertainty.repeat import STARTS, WITHIN, Plan, StartCost, plans_for, scaled
 from harness.core.result import BudgetPart
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from harness.config.complain import validated
+from harness.config.complain import each_once, validated
 from harness.config.facts import CalibrationFile
 from harness.config.yaml_lines import load_yaml
 from harness.config.yaml_new import write_new
@@ -18,12 +18,7 @@ def load_calibration(path: Path) -> Calibration:
     """The calibration in a file. SpecError with file and line."""
     document = load_yaml(path)
     file = validated(document, CalibrationFile, "the calibration")
-    names = [c.channel for c in file.channels]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise document.error(
-                f"channel {name!r} is calibrated twice", ("channels", index, "channel"), hint="keep one of them"
-            )
+    each_once(document, [c.channel for c in file.channels], "calibrated")
     channels = tuple(ChannelCalibration(**c.model_dump()) for c in file.channels)
     return Calibration(file.serial, file.date, file.by, channels, file.method, file.valid_days)
 

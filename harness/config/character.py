@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.config.complain import validated
+from harness.config.complain import each_once, validated
 from harness.config.facts import Date, NotNegative, Positive, Relative, Section, Text
 from harness.config.yaml_lines import load_yaml
 from harness.config.yaml_new import write_new
@@ -57,12 +57,7 @@ def load_character(path: Path) -> Characterisation:
     """The characterisation in a file. SpecError with file and line."""
     document = load_yaml(path)
     file = validated(document, CharacterFile, "the characterisation")
-    names = [c.channel for c in file.channels]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise document.error(
-                f"channel {name!r} is characterised twice", ("channels", index, "channel"), hint="keep one of them"
-            )
+    each_once(document, [c.channel for c in file.channels], "characterised")
     channels = tuple(ChannelCharacter(**c.model_dump()) for c in file.channels)
     return Characterisation(file.serial, file.date, file.load, channels, file.against)
 

@@ -46,6 +46,14 @@ def validated(document: Document, model: type[M], what: str) -> M:
     raise first from None
 
 
+def each_once(document: Document, channels: Sequence[str], done: str) -> None:
+    """SpecError at the first of `channels` that stands in the document's list twice; `done`: what it is twice."""
+    for index, name in enumerate(channels):
+        if name in channels[:index]:
+            message = f"channel {name!r} is {done} twice"
+            raise document.error(message, ("channels", index, "channel"), hint="keep one of them")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint: the nearest of the known words, else all of them."""
     words = sorted(known)

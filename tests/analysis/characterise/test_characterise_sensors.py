@@ -58,6 +58,8 @@ def test_a_window_and_a_filter_of_like_memory_are_both_named_where_the_load_cann
     character = found(case, 67_005)
     assert character.kind is None
     assert {ReadingKind.FILTERED, ReadingKind.OVERLAPPING} <= set(character.kinds)
+    least = max(character.window.value - character.window.half_95, 0.0) / character.update.value
+    assert character.duty.value - character.duty.half_95 <= least + 1e-9  # as little is known of it as of the window
 
 
 def test_power_that_stays_up_after_work_is_no_window() -> None:

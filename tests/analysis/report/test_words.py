@@ -6,7 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-from analysis.report.words import BUDGET, FLAGS, REASONS, of_flag, of_reason
+from analysis.report.words import FLAGS, REASONS, of_flag, of_reason
+from analysis.uncertainty.part_words import BUDGET
 from harness.core.result import InvalidReason
 
 ROOT = Path(__file__).resolve().parents[3]
