@@ -65,7 +65,20 @@ def problem_before_solving(
     if lag.reason:
         detail = f"{lag.reason} (correlation {lag.correlation:.2f}, second peak {lag.second:.2f})"
         return Problem(InvalidReason.CLOCKS, detail)
-    return _too_slow(channel, timeline, lag, windows)
+    return _uncovered(channel, lag, windows) or _too_slow(channel, timeline, lag, windows)
+
+
+def _uncovered(channel: ChannelCurve, lag: Lag, windows: tuple[StartWindow, ...]) -> Problem | None:
+    """Before standby is looked at: where readings are lost everywhere, brackets are not what is wrong."""
+    seconds = sum(w.seconds for w in windows)
+    shifted = [(w, w.begin_ns + lag.lag_ns[w.start], w.end_ns + lag.lag_ns[w.start]) for w in windows]
+    covered = sum(channel.curve.coverage(begin, end) * w.seconds for w, begin, end in shifted)
+    if covered >= MIN_COVERAGE * seconds:
+        return None
+    return Problem(
+        InvalidReason.COVERAGE,
+        f"readings cover {covered / seconds:.1%} of the measured time, {MIN_COVERAGE:.0%} needed",
+    )
 
 
 def _stuck(channel: ChannelCurve) -> str | None:
@@ -149,14 +162,9 @@ def problem_of_clipping(share: float) -> Problem | None:
 
 
 def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None:
-    """Sampling in step with the inferences, coverage, standby that moved, and an interval that holds 0."""
+    """Sampling in step with the inferences, standby that moved, and an interval that holds 0."""
     if locked := problem_of_sampling(solution.phases):
         return locked
-    if not solution.coverage >= MIN_COVERAGE:
-        return Problem(
-            InvalidReason.COVERAGE,
-            f"readings cover {solution.coverage:.1%} of the measured time, {MIN_COVERAGE:.0%} needed",
-        )
     if len(solution.starts) == 1 and len(solution.starts[0].block_j) < 2:
         return Problem(
             InvalidReason.BELOW_RESOLUTION,

@@ -61,7 +61,6 @@ class Rig:
         self._kept_load_j = 0.0  # energy of the load after throttling, up to what was played
         self._flat = False
         self._process = 0
-        self._marks: list[FloatArray] = []
         self._book = Book(self.truth)
         self._expected_ns = math.nan
         self.truth.describe({**world.to_json(), "latency_ns": self.latency_ns, "origin_ns": self.origin_ns})
