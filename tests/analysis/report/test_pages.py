@@ -96,7 +96,8 @@ def test_a_valid_run_says_figure_interval_claim_and_method(material: MakeMateria
 
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("standby_missing", {"lose": 0.6}),
+    ("standby_missing", {"bracket_s": 0.3}),
+    ("coverage", {"lose": 0.6}),
     ("no_inferences", {"n": 0}),
     ("clocks", {"active_w": 2.0, "gap_w": 2.0}),
     ("output_mismatch", {"documents": {"outputs_check": {"ok": False, "max_rel_error": 0.5, "tolerance": 1e-3}}}),
@@ -222,7 +223,7 @@ def test_files_are_written_beside_the_run_or_elsewhere(material: MakeMaterial, t
 
 
 def test_a_campaign_has_every_run_with_its_reason(SmallWorld: Any, tmp_path: Path) -> None:
-    settings = ({"seed": 1}, {"seed": 2, "active_w": 7.0, "n": 60}, {"seed": 3, "lose": 0.6})
+    settings = ({"seed": 1}, {"seed": 2, "active_w": 7.0, "n": 60}, {"seed": 3, "bracket_s": 0.3})
     paths = [SmallWorld(**given).run(tmp_path).path for given in settings]
     campaign = load_campaign([*paths, tmp_path / "not there"])
     assert [m.result.reason for m in campaign.materials] == [None, None, "standby_missing"]
