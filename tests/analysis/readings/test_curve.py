@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import analysis.readings.curve
@@ -109,11 +109,13 @@ def test_identical_readings_are_found_across_chunks(chunk: int, monkeypatch: pyt
 
 
 @settings(max_examples=50, deadline=None)
-@given(steps=st.lists(st.integers(0, 400), min_size=5, max_size=60), origin=st.integers(0, 999))
+@given(steps=st.lists(st.integers(0, 400), min_size=5, max_size=60), origin=st.integers(0, 19_999))
+@example(steps=[0, 0, 0, 0, 1], origin=19_999)
 def test_a_counter_is_unwrapped(steps: list[int], origin: int) -> None:
+    """However long it stands still: a wrap of 20 J takes longer at 29 W than all that is read."""
     true = origin + np.cumsum(steps)
     t = (np.arange(len(steps)) + 1) * 10_000_000
-    trace = trace_of(t, true % 1000, scale=1e-3, kind=ReadingKind.COUNTER, period=10_000_000, modulus=1000,
+    trace = trace_of(t, true % 20_000, scale=1e-3, kind=ReadingKind.COUNTER, period=10_000_000, modulus=20_000,
                      max_power_w=29.0)  # fmt: skip
     found = build_curve(trace, "main", SAME)
     moved = np.flatnonzero(np.r_[True, np.diff(true) != 0])
