@@ -380,6 +380,8 @@ class MeterRequest:
 
     `sysfs_root`: prefix of /sys (tests and simulators give another); `usb_backend`: a pyusb backend or
     None for the system's; `serial_port`: (path, baud) -> harness.io.serial_port.SerialPort, or None for the system's;
+    `visa`: (resource, harness.io.visa_line.LineSettings) -> VisaLine, or None for pyvisa's; `nvml_library`: path of the
+    libnvidia-ml.so.1 to load, or None for the one that the loader finds;
     `tap`: called with ("in" | "out", bytes) for all that crosses the wire, to make a capture; `simulated`: mark all
     data as such.
     """
@@ -390,5 +392,7 @@ class MeterRequest:
     sysfs_root: Path = Path("/")
     usb_backend: Any = None
     serial_port: Any = None
+    visa: Any = None
+    nvml_library: Path | None = None
     tap: Callable[[str, bytes], None] | None = None
     simulated: bool = False
