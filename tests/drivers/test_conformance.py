@@ -11,6 +11,7 @@ from drivers.simulated.ina219.subject import subject as streamer
 from drivers.simulated.ina219.subject import text_subject as sketch
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
+from drivers.simulated.ppk2.subject import subject as profiler_kit
 from drivers.simulated.replay.subject import subject as replayed
 from drivers.simulated.usb_inprocess import InProcessUsbBackend
 from harness.core.ports import Meter, MeterRequest
@@ -76,4 +77,10 @@ def test_ina219(check: Callable[[Subject], None], mode: str, form: str) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_ina219_text(check: Callable[[Subject], None], form: str) -> None:
     with sketch(form) as subject:
+        check(subject)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_ppk2(check: Callable[[Subject], None]) -> None:
+    with profiler_kit() as subject:
         check(subject)

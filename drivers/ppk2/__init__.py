@@ -1,0 +1,1 @@
+"""Nordic Power Profiler Kit II: a meter by somebody else's package (extra `ppk2`)."""
