@@ -1,0 +1,1 @@
+"""One file for each simulated instrument, written from its maker's manual."""
