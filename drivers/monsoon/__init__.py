@@ -1,1 +1,1 @@
-"""Monsoon High Voltage Power Monitor over USB."""
+"""Monsoon power monitors: HVPM and LVPM over USB, and the LVPM's old serial firmware."""

@@ -29,9 +29,9 @@ STRAYS_THAT_COUNT = 3  # ... unless so many in a row agree
 
 @dataclass(frozen=True)
 class RangeScales:
-    """EEPROM words by channel: reference level (fine uA, coarse mA) and zero offset (counts)."""
+    """Of the EEPROM, by channel: reference level (fine uA, coarse mA) and zero offset (counts)."""
 
-    scale: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict(FACTORY_SCALE))
+    scale: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict(FACTORY_SCALE))
     zero: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict(FACTORY_ZERO))
 
 
@@ -126,7 +126,7 @@ class Calibration:
         if span <= 0 or scale <= 0:
             raise DeviceError(
                 f"calibration of channel {channel} ({RANGE_NAMES[code]}) is not usable: reference minus zero is "
-                f"{span:.1f} counts (must be > 0), EEPROM scale {scale} (must be > 0)",
+                f"{span:.1f} counts (must be > 0), EEPROM scale {scale:g} (must be > 0)",
                 hint="power-cycle the meter; if it stays so, the unit needs service",
             )
         return CalibrationPiece(first_row, f"{channel}_current_raw", code, scale * RANGE_UNIT_A[code] / span, offset)

@@ -28,7 +28,6 @@ import numpy.typing as npt
 from drivers.monsoon.calibration import Calibration, RangeScales
 from drivers.monsoon.fields import (
     AT_VOLTAGE_BIT,
-    CHANNELS,
     FIFO_DEPTH,
     HEADER,
     HEADER_BYTES,
@@ -42,6 +41,7 @@ from drivers.monsoon.fields import (
     VOLT_PER_COUNT,
     SampleType,
 )
+from drivers.monsoon.models import HVPM_MODEL, Model
 from harness.core.clock import Int64Array
 from harness.core.trace import Block, CalibrationPiece, Gap, IntColumn
 
@@ -112,18 +112,18 @@ class _Present:
 class PacketDecoder:
     """State that passes from batch to batch: slot count, counters, calibration rings.
 
-    `channels`: names of `CHANNELS`; `aux_signed`: read the aux words as s16 (manual) instead of u16 (code);
+    `channels`: names of those of `model`; `aux_signed`: read the aux words as s16 (manual) instead of u16 (code);
     `first_slot`: where this start of sampling lies on the meter's clock; `start_ns`: when that was on the host's.
     """
 
     def __init__(
         self, channels: Sequence[str], scales: RangeScales, *, aux_signed: bool = False, first_slot: int = 0,
-        start_ns: int | None = None,
+        start_ns: int | None = None, model: Model = HVPM_MODEL,
     ) -> None:  # fmt: skip
         self.channels = tuple(channels)
         self.calibration = Calibration(self.channels, scales)
         self.slots = first_slot
-        self._aux_signed = aux_signed
+        self._aux_signed, self._model = aux_signed, model
         self._before: tuple[int, int, int] | None = None  # counter, sequence, obs of the packet before
         self._last: npt.NDArray[np.uint8] | None = None  # that packet, well formed or not
         self._repeats = self._run = 0  # how often one came again: the longest run of the batch, and the last one
@@ -246,20 +246,21 @@ class PacketDecoder:
         columns: dict[str, IntColumn] = {}
         saturated = np.zeros(len(obs), np.bool_)
         for name in self.channels:
-            fields = CHANNELS[name]
+            fields, model = self._model.channels[name], self._model
             fine, coarse = self._codes(obs, name)
             is_coarse = fine >= fields.threshold
-            top = 32_767 if self._aux_signed and name == "aux" else FULL_SCALE
+            top = 32_767 if self._aux_signed and name == "aux" else model.top
             columns[f"{name}_current_raw"] = np.where(is_coarse, coarse, fine)
             columns[f"{name}_range"] = is_coarse.astype(np.uint8)
             columns[f"{name}_voltage_raw"] = obs[fields.voltage_field].astype(np.uint16)
             saturated |= (is_coarse & (coarse >= top)) | (columns[f"{name}_voltage_raw"] == FULL_SCALE)
+            saturated |= ~is_coarse & (fine <= model.bottom)
         return columns, int(np.count_nonzero(saturated))
 
     def _codes(self, obs: Observations, channel: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """(fine, coarse) codes as int32 (M,)."""
         fine, coarse = obs[f"{channel}_fine"], obs[f"{channel}_coarse"]
-        if self._aux_signed and channel == "aux":
+        if self._model.signed or (self._aux_signed and channel == "aux"):
             fine, coarse = fine.astype(np.uint16).view(np.int16), coarse.astype(np.uint16).view(np.int16)
         return fine.astype(np.int32), coarse.astype(np.int32)
 
@@ -291,7 +292,9 @@ class PacketDecoder:
         names = () if self._told else self.channels
         self._told = True
         return [
-            CalibrationPiece(0, f"{name}_voltage_raw", 0, VOLT_PER_COUNT * CHANNELS[name].voltage_divider, 0.0)
+            CalibrationPiece(
+                0, f"{name}_voltage_raw", 0, VOLT_PER_COUNT * self._model.channels[name].voltage_divider, 0.0
+            )
             for name in names
         ]
 

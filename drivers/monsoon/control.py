@@ -95,3 +95,8 @@ def limit_raw_to_amps(raw: int) -> float:
     The driver therefore never sets a limit and records the raw word beside this figure.
     """
     return 15.625 * (raw - 3840) / (65535 - 3840)
+
+
+def lvpm_limit_raw_to_amps(raw: int) -> float:
+    """LVPM current limit: 8 A * (1 - raw/1023), on which manual and code agree."""
+    return 8.0 * (1 - min(raw, 1023) / 1023)

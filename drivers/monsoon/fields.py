@@ -48,10 +48,16 @@ class Request(IntEnum):
 class Opcode(IntEnum):
     """What a VALUE request asks for or sets."""
 
+    MAIN_FINE_RESISTOR = 0x02  # LVPM, as all resistors
     CALIBRATE_VOLTAGE = 0x03
     RESET = 0x05
     POWER_UP_TIME = 0x0C
+    USB_FINE_RESISTOR = 0x0D
+    AUX_FINE_RESISTOR = 0x0E
     USB_PASSTHROUGH = 0x10
+    MAIN_COARSE_RESISTOR = 0x11
+    USB_COARSE_RESISTOR = 0x12
+    AUX_COARSE_RESISTOR = 0x13
     MAIN_FINE_SCALE = 0x1A
     MAIN_COARSE_SCALE = 0x1B
     USB_FINE_SCALE = 0x1C

@@ -1,4 +1,4 @@
-"""USB discovery and transfers for the HVPM: the only place that calls pyusb, and where its errors become ours."""
+"""USB discovery and transfers for both models: the only place that calls pyusb, and where its errors become ours."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def translated(error: usb.core.USBError, doing: str) -> BenchError:
     return TransientError(f"USB transfer failed while {doing}: {error}", hint="run again; try another port or cable")
 
 
-class HvpmLink:
+class MonsoonLink:
     """An open unit. Numbers in, numbers out; errors are DeviceError and TransientError."""
 
     def __init__(self, device: Any, tap: Tap | None = None) -> None:
@@ -62,7 +62,7 @@ class HvpmLink:
         self._view = memoryview(self._packet)
 
     @classmethod
-    def find(cls, *, backend: Any, serial: str | None, tap: Tap | None = None) -> HvpmLink:
+    def find(cls, *, backend: Any, serial: str | None, tap: Tap | None = None) -> MonsoonLink:
         """The unit with this serial number, or the only one there is; DeviceError says what was found.
 
         `tap` is called with ("out", setup and data) and ("in", reply or packet) for every transfer.
@@ -103,7 +103,7 @@ class HvpmLink:
             if interface.bInterfaceClass in CDC_CLASSES:
                 raise DeviceError(
                     f"Monsoon {self.serial} has the old serial firmware (a CDC port), which this driver does not speak",
-                    hint="update its firmware to RevE (USB protocol) with the vendor's tool",
+                    hint="use driver monsoon-serial for it (docs/meters/monsoon-serial.md)",
                 )
             with contextlib.suppress(NotImplementedError):  # only Linux has kernel drivers to detach
                 if self._device.is_kernel_driver_active(0):

@@ -1,4 +1,4 @@
-"""The Monsoon HVPM as a meter of the bench: thin, over the pure codec and the USB link."""
+"""A Monsoon, HVPM or LVPM, as a meter of the bench: thin, over the pure codec and the USB link."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from drivers.monsoon.fields import (
     DAC_CAL_HIGH_RANGE,
     DAC_CAL_LOW_RANGE,
     FIFO_DEPTH,
-    OUTPUT_MAX_V,
-    OUTPUT_MIN_V,
     PACKET_BYTES,
     PERIOD_NS,
     Opcode,
 )
-from drivers.monsoon.identity import meter_info, read_scales, read_status, require_hvpm, select_voltage_word
-from drivers.monsoon.link import HvpmLink
+from drivers.monsoon.identity import identify, meter_info, read_scales, read_status, select_voltage_word
+from drivers.monsoon.link import MonsoonLink
+from drivers.monsoon.models import HVPM_MODEL
 from drivers.monsoon.options import MonsoonOptions
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
 from harness.core.ports import MeterRequest
@@ -52,8 +51,8 @@ class Monsoon:
         self._request = request
         self._options = MonsoonOptions.parse(request)
         self._clock = clock
-        self._link: HvpmLink | None = None
-        self._scales = RangeScales()
+        self._link: MonsoonLink | None = None
+        self._scales, self._model = RangeScales(), HVPM_MODEL
         self._decoder = self._new_decoder(first_slot=0)
         self._anchors = AnchorPicker()
         self._raw = bytearray(STEP_LIMIT * PACKET_BYTES)
@@ -68,15 +67,16 @@ class Monsoon:
     def _new_decoder(self, *, first_slot: int, start_ns: int | None = None) -> PacketDecoder:
         options = self._options
         return PacketDecoder(
-            options.channels, self._scales, aux_signed=options.aux_signed, first_slot=first_slot, start_ns=start_ns
-        )
+            options.channels, self._scales, aux_signed=options.aux_signed, first_slot=first_slot, start_ns=start_ns,
+            model=self._model,
+        )  # fmt: skip
 
     # --- life -------------------------------------------------------------------------------------
 
     def open(self) -> MeterInfo:
         """Find, stop if sampling, drain, identify, read scales and limits, verify the voltage."""
         options = self._options
-        self._link = link = HvpmLink.find(
+        self._link = link = MonsoonLink.find(
             backend=self._request.usb_backend, serial=options.serial, tap=self._request.tap
         )
         try:
@@ -84,13 +84,15 @@ class Monsoon:
                 self.recovered = True
                 link.stop()
             self.recovered |= self._drain() > 0
-            require_hvpm(link)
-            select_voltage_word(link, options.channels)
-            self._scales = read_scales(link)
-            status = read_status(link)
+            self._model = model = identify(link, options)
+            select_voltage_word(link, model, options.channels)
+            self._scales = read_scales(link, model)
+            status = read_status(link, model)
             self._verify_voltage()
             status |= {"cal_ms": str(options.cal_ms), "aux_coding": "s16" if options.aux_signed else "u16"}
-            return meter_info(link.serial, options, self._scales, status, simulated=self._request.simulated)
+            return meter_info(
+                link.serial, options, self._scales, status, simulated=self._request.simulated, model=model
+            )
         except BaseException:
             self.close()
             raise
@@ -160,16 +162,16 @@ class Monsoon:
         return raw_to_volts(self._opened().get(Opcode.MAIN_VOLTAGE, size=4))
 
     def set_voltage(self, voltage_v: float) -> None:
-        """Set the main output (0 switches it off). Refused while sampling, outside 0.8-13.5 V, and when the
-        unit's DAC calibration is out of tolerance: then it may put out far more than asked."""
+        """Set the main output (0 switches it off). Refused while sampling, outside 0.8-13.5 V (LVPM: 2.01-4.55 V), and
+        when an HVPM's DAC calibration is out of tolerance: then it may put out far more than asked."""
         self._require_idle("set")
-        if voltage_v != 0 and not OUTPUT_MIN_V <= voltage_v <= OUTPUT_MAX_V:
+        link, model = self._opened(), self._model
+        if voltage_v != 0 and not model.output_min_v <= voltage_v <= model.output_max_v:
             raise SpecError(
-                f"voltage {voltage_v} V is outside {OUTPUT_MIN_V}-{OUTPUT_MAX_V} V of the HVPM",
+                f"voltage {voltage_v} V is outside {model.output_min_v}-{model.output_max_v} V of the {model.name}",
                 hint="give a voltage within the range, or 0 to switch the output off",
             )
-        link = self._opened()
-        if voltage_v != 0:
+        if voltage_v != 0 and model.guards_dac:
             _guard_dac(link)
         link.set(Opcode.MAIN_VOLTAGE, volts_to_raw(voltage_v))
 
@@ -193,7 +195,7 @@ class Monsoon:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def _opened(self) -> HvpmLink:
+    def _opened(self) -> MonsoonLink:
         if self._link is None:
             raise DeviceError("the Monsoon is not open", hint="call open() first")
         return self._link
@@ -306,7 +308,7 @@ def _require_news(repeats: int) -> None:
         )
 
 
-def _guard_dac(link: HvpmLink) -> None:
+def _guard_dac(link: MonsoonLink) -> None:
     """Refuse to set a voltage on a unit whose factory DAC words are wrong (a known over-voltage hazard)."""
     for opcode, (low, high) in ((Opcode.DAC_CAL_HIGH, DAC_CAL_HIGH_RANGE), (Opcode.DAC_CAL_LOW, DAC_CAL_LOW_RANGE)):
         value = link.get(opcode, size=2)

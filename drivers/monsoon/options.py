@@ -8,19 +8,23 @@ from drivers.monsoon.fields import CHANNELS, DEFAULT_CAL_MS
 from harness.core.errors import SpecError
 from harness.core.ports import MeterRequest
 
-KNOWN = ("serial", "channels", "voltage_v", "cal_ms", "aux_signed")
+KNOWN = ("serial", "channels", "voltage_v", "cal_ms", "aux_signed", "model")
+
+MODEL_OPTIONS = ("hvpm", "lvpm")
 
 
 @dataclass(frozen=True)
 class MonsoonOptions:
     """`channels`: of CHANNELS, in order; `voltage_v`: what the output must already be set to (None: whatever);
-    `cal_ms`: calibration period asked for; `aux_signed`: read aux words as s16 instead of u16."""
+    `cal_ms`: calibration period asked for; `aux_signed`: read aux words as s16 instead of u16;
+    `model`: what it must be, "hvpm" or "lvpm" (None: whichever answers)."""
 
     channels: tuple[str, ...] = ("main",)
     serial: str | None = None
     voltage_v: float | None = None
     cal_ms: int = DEFAULT_CAL_MS
     aux_signed: bool = False
+    model: str | None = None
 
     @classmethod
     def parse(cls, request: MeterRequest) -> MonsoonOptions:
@@ -34,13 +38,19 @@ class MonsoonOptions:
         voltage_v = given.get("voltage_v")
         if voltage_v is not None and isinstance(voltage_v, str | bool):
             raise SpecError(f"meter {request.name!r}: voltage_v is {voltage_v!r}, not a number", hint="give volts")
-        serial = given.get("serial")
+        serial, model = given.get("serial"), given.get("model")
+        if model is not None and model not in MODEL_OPTIONS:
+            raise SpecError(
+                f"meter {request.name!r}: model is {model!r}",
+                hint=f"use {' or '.join(MODEL_OPTIONS)}, or leave it away",
+            )
         return cls(
             channels=_channels(request),
             serial=None if serial is None else str(serial),
             voltage_v=None if voltage_v is None else float(voltage_v),
             cal_ms=_whole(request, "cal_ms", DEFAULT_CAL_MS, lowest=1, highest=0xFFFF),
             aux_signed=bool(_whole(request, "aux_signed", 0, lowest=0, highest=1)),
+            model=None if model is None else str(model),
         )
 
 

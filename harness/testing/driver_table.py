@@ -60,7 +60,8 @@ def driver_rows(only: str | None = None) -> list[DriverRow]:
         raise SpecError(f"no driver named {only!r} is installed", hint=f"there are {', '.join(names)}")
     faults: dict[str, list[str]] = {}
     for trial in find_trials():
-        faults.setdefault(trial.meter, []).append(trial.fault)
+        driver = driver_of(trial.meter, names)
+        faults.setdefault(driver, []).append(trial.fault if trial.meter == driver else f"{trial.meter}: {trial.fault}")
     return [_row(name, host.get(name), board.get(name), names, faults) for name in names if only in (None, name)]
 
 
@@ -81,13 +82,18 @@ def _row(
         evidence_from_device=bool(evidence and evidence.from_device),
         conformance={result.driver: str(result) for result in results},
         failed=tuple(f"{r.driver} {check}: {words}" for r in results for check, words in r.failed),
-        faults=tuple(fault for fault in faults.get(name, ()) if fault != "none"),
+        faults=tuple(fault for fault in faults.get(name, ()) if fault.rpartition(" ")[2] != "none"),
     )
 
 
 def subjects_of(driver: str, drivers: list[str]) -> list[str]:
     """Subjects named like the driver, or with more behind a dash (`rapl-on-board`), unless that is another driver's."""
-    return [s for s in registered(SUBJECTS) if driver == max((d for d in drivers if _fits(s, d)), key=len, default="")]
+    return [s for s in registered(SUBJECTS) if driver == driver_of(s, drivers)]
+
+
+def driver_of(name: str, drivers: list[str]) -> str:
+    """The driver that a subject or a trial's meter called `name` is of; empty if there is none."""
+    return max((d for d in drivers if _fits(name, d)), key=len, default="")
 
 
 def _fits(subject: str, driver: str) -> bool:

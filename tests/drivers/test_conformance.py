@@ -10,6 +10,7 @@ from drivers.rapl.meter import open_meter as open_rapl
 from drivers.simulated.ina219.subject import subject as streamer
 from drivers.simulated.ina219.subject import text_subject as sketch
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
+from drivers.simulated.monsoon.subject import lvpm_subject as lvpm
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
 from drivers.simulated.ppk2.subject import subject as profiler_kit
 from drivers.simulated.replay.subject import subject as replayed
@@ -58,6 +59,12 @@ def monsoon(request: pytest.FixtureRequest) -> Subject:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_monsoon(check: Callable[[Subject], None], monsoon: Subject) -> None:
     check(monsoon)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_monsoon_lvpm(check: Callable[[Subject], None]) -> None:
+    with lvpm() as subject:
+        check(subject)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

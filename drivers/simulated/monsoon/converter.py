@@ -15,7 +15,6 @@ from drivers.monsoon.fields import (
     CURRENT_FIELDS,
     MEASUREMENT,
     OBS_BYTES,
-    RANGE_UNIT_A,
     VOLT_PER_COUNT,
     SampleType,
 )
@@ -36,13 +35,13 @@ class Converter:
         self._unit = unit
         self._rng = np.random.default_rng([seed, 0xADC])
         self._voltage_word = MEASUREMENT_NAMES.index(CHANNELS[feeds].voltage_field)
-        self._divider = CHANNELS[feeds].voltage_divider
+        self._divider = CHANNELS[feeds].voltage_divider if feeds == "usb" else unit.main_divider
         order = [field.split("_") for field in CURRENT_FIELDS]  # (channel, "coarse" or "fine")
         codes = [(channel, 1 if kind == "coarse" else 0) for channel, kind in order]
         self._zero = np.array([unit.zero_code[n][c] for n, c in codes])
         self._reference = np.array([unit.reference_code[n][c] for n, c in codes])
-        self._rest = self._zero + [unit.zero_offset[n][c] for n, c in codes]
-        level_a = np.array([unit.scale[n][c] * RANGE_UNIT_A[c] for n, c in codes])
+        self._rest = self._zero + [unit.rest_offset(n, c) for n, c in codes]
+        level_a = np.array([unit.level_a(n, c) for n, c in codes])
         fed = np.array([n == feeds for n, _ in codes])
         self._count_per_a = np.where(fed, (self._reference - self._rest) / level_a, 0.0)
         self._walk = np.zeros((1, len(codes)))  # knots of the zeros' wander, one a second
@@ -62,18 +61,18 @@ class Converter:
     def measure(
         self, current_a: FloatArray, voltage_v: FloatArray, kind: npt.NDArray[np.uint8], first_slot: int
     ) -> npt.NDArray[np.uint8]:
-        """Slots (M,) -> wire bytes (M, 18). Codes clip at 0 and 65535, as converters do."""
+        """Slots (M,) -> wire bytes (M, 18). Codes clip at the ends of the converters."""
         count = len(current_a)
         level = self._rest + current_a[:, None] * self._count_per_a
         level[kind == _ZERO_CAL] = self._zero
         level[kind == _REF_CAL] = self._reference
         level += self._wander(first_slot, count)
         level += self._unit.noise_counts * self._rng.standard_normal(level.shape, dtype=np.float32)
-        np.clip(np.rint(level, out=level), 0, 65_535, out=level)
+        np.clip(np.rint(level, out=level), *self._unit.code_range, out=level)
         noise = self._unit.voltage_noise_counts * self._rng.standard_normal(count, dtype=np.float32)
         volts = np.rint(voltage_v / (VOLT_PER_COUNT * self._divider) + noise * (voltage_v != 0))
         words = np.zeros((count, OBS_BYTES // 2), ">u2")  # a measurement is nine big-endian words, the last two gains
-        words[:, : len(CURRENT_FIELDS)] = level
+        words[:, : len(CURRENT_FIELDS)] = level.astype(np.int32) & 0xFFFF
         words[:, self._voltage_word] = np.clip(volts, 0, 65_535)
         words[:, -1] = kind.astype(np.uint16) | (GAIN_BYTE << 8 | GAIN_BYTE)
         return words.view(np.uint8)

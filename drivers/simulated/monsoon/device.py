@@ -1,4 +1,4 @@
-"""The HVPM as a state machine behind USB: controls, sampling, FIFO, loss, trips and faults.
+"""A power monitor, HVPM or LVPM by its unit, as a state machine behind USB: controls, FIFO, loss, trips, faults.
 
 It never waits: every transfer first advances it to the present, so real and virtual time are the same to
 it. Samples go FIFO (16 deep) -> packets of 1 to 3 -> host. `host_queue_s` stands for the transfers that a
@@ -21,7 +21,6 @@ from drivers.monsoon.control import (
     OUT,
     BadTransfer,
     Setup,
-    limit_raw_to_amps,
     parse_set,
     parse_start,
     raw_to_volts,
@@ -37,8 +36,6 @@ from drivers.monsoon.fields import (
     MAX_OBS,
     NO_LIMIT,
     OBS_BYTES,
-    OUTPUT_MAX_V,
-    OUTPUT_MIN_V,
     OVERCURRENT_BIT,
     PACKET_BYTES,
     PRODUCT_ID,
@@ -101,7 +98,7 @@ class HvpmDevice:
         self._converter = Converter(self.unit, seed=seed, feeds=feeds)
         self._rng = np.random.default_rng([seed, 0xB0B])
         self._registers = {**self.unit.eeprom(), **self.faults.eeprom}
-        self._limit_a = limit_raw_to_amps(self.unit.run_limit_raw)
+        self._limit_a = self.unit.limit_a(self.unit.run_limit_raw)
         self.output_v = self.unit.output_v
         self.tripped = False
         self._attached = False
@@ -216,11 +213,12 @@ class HvpmDevice:
             self._unplug()
         elif opcode == Opcode.MAIN_VOLTAGE:
             voltage_v = raw_to_volts(value)
-            if voltage_v == 0 or OUTPUT_MIN_V <= voltage_v <= OUTPUT_MAX_V:
+            low_v, high_v = self.unit.output_range_v
+            if voltage_v == 0 or low_v <= voltage_v <= high_v:
                 self.output_v, self.tripped = voltage_v, False
         elif opcode in self._registers:
             self._registers[opcode] = value
-            self._limit_a = limit_raw_to_amps(self._registers[Opcode.RUN_LIMIT])
+            self._limit_a = self.unit.limit_a(self._registers[Opcode.RUN_LIMIT])
         elif opcode != Opcode.CALIBRATE_VOLTAGE:
             raise BadTransfer(f"unknown opcode {opcode:#04x}")
 

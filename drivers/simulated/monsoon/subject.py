@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from drivers.monsoon.meter import open_meter
 from drivers.simulated.monsoon.device import HvpmDevice
+from drivers.simulated.monsoon.lvpm_unit import LvpmUnit
 from drivers.simulated.monsoon.sources import FunctionSource
 from drivers.simulated.monsoon.unit import HvpmUnit
 from drivers.simulated.usb_inprocess import InProcessUsbBackend
@@ -23,4 +24,14 @@ def subject(current_a: float = 1.5) -> Iterator[Subject]:
     device = HvpmDevice(source, now_ns=clock.now_ns, unit=HvpmUnit.draw(7))
     backend = InProcessUsbBackend([device])
     request = MeterRequest("supply", usb_backend=backend, simulated=True)
+    yield Subject(lambda: open_meter(request, clock=clock), clock)
+
+
+@contextmanager
+def lvpm_subject(current_a: float = 0.9) -> Iterator[Subject]:
+    """An LVPM that supplies `current_a` at 4.2 V."""
+    clock = VirtualClock()
+    source = FunctionSource(current_a, 4.2, begin_ns=clock.now_ns())
+    backend = InProcessUsbBackend([HvpmDevice(source, now_ns=clock.now_ns, unit=LvpmUnit.draw(7))])
+    request = MeterRequest("supply", options={"model": "lvpm"}, usb_backend=backend, simulated=True)
     yield Subject(lambda: open_meter(request, clock=clock), clock)

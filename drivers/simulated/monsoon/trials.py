@@ -117,16 +117,16 @@ def trials() -> Sequence[FaultTrial]:
         trial("long_unseen_loss", "1600 packets are lost at once: the 4-bit sequence shows nothing", _hole(1600)),
         trial("short_packets", "one packet in 50 is cut short", _rate(short_packet_rate=5e-4)),
         # --- packets that are not what was sent
-        trial("bit_flip", "one packet in 1000 has one bit flipped, anywhere", _spoiled(_flip(range(8 * PACKET_BYTES)))),
+        trial("bit_flip", "one packet in 1000 has one bit flipped, anywhere", _spoiled(flip(range(8 * PACKET_BYTES)))),
         trial(
-            "bit_flip_in_drop_counter", "a bit flips in a packet's count of dropped samples", _spoiled(_flip(range(16)))
+            "bit_flip_in_drop_counter", "a bit flips in a packet's count of dropped samples", _spoiled(flip(range(16)))
         ),
         trial(
             "bit_flip_in_sample_type",
             "a bit flips that makes a measurement a calibration sample",
-            _spoiled(_flip([8 * (HEADER_BYTES + OBS_BYTES - 1) + 4, 8 * (HEADER_BYTES + OBS_BYTES - 1) + 5], 5e-4)),
+            _spoiled(flip([8 * (HEADER_BYTES + OBS_BYTES - 1) + 4, 8 * (HEADER_BYTES + OBS_BYTES - 1) + 5], 5e-4)),
         ),
-        trial("stale_packet", "one packet in 500 is handed on twice", _spoiled(_stale)),
+        trial("stale_packet", "one packet in 500 is handed on twice", _spoiled(handed_on_twice)),
         trial("stale_stretch", "the same packet again and again for a second of the work", _spoiled(_stuck)),
         trial("zeroed_packets", "one packet in 200 comes as zeros", _spoiled(_zeroed)),
         # --- the unit itself
@@ -183,8 +183,8 @@ def _faulty(*, disconnect: float | None = None, silent: float | None = None) -> 
         begin_s = scene.edges_s[0]
         return _with(
             scene,
-            disconnect_at_slot=None if disconnect is None else _slot(begin_s + disconnect),
-            silent_at_slot=None if silent is None else _slot(begin_s + silent),
+            disconnect_at_slot=None if disconnect is None else slot_of(begin_s + disconnect),
+            silent_at_slot=None if silent is None else slot_of(begin_s + silent),
         )
 
     return play
@@ -269,7 +269,7 @@ def _spoiled(spoil: Callable[[Scene], Spoil]) -> Callable[[Scene], Recorded]:
     return lambda scene: Bench(scene, spoil=spoil(scene)).record()
 
 
-def _flip(bits: Sequence[int], rate: float = 1e-3) -> Callable[[Scene], Spoil]:
+def flip(bits: Sequence[int], rate: float = 1e-3) -> Callable[[Scene], Spoil]:
     """One bit of `bits`, in that share of the packets."""
 
     def make(scene: Scene) -> Spoil:
@@ -288,7 +288,7 @@ def _flip(bits: Sequence[int], rate: float = 1e-3) -> Callable[[Scene], Spoil]:
     return make
 
 
-def _stale(scene: Scene) -> Spoil:
+def handed_on_twice(scene: Scene) -> Spoil:
     return lambda packet, number: [packet, packet] if number % 500 == 250 else [packet]
 
 
@@ -298,7 +298,7 @@ def _zeroed(scene: Scene) -> Spoil:
 
 def _stuck(scene: Scene) -> Spoil:
     """The packet at which the work is half a second old stands for those of a second."""
-    return _Stuck(_slot(scene.edges_s[0] - 0.5), _slot(scene.edges_s[0] + 0.5)).spoil
+    return _Stuck(slot_of(scene.edges_s[0] - 0.5), slot_of(scene.edges_s[0] + 0.5)).spoil
 
 
 @dataclass
@@ -320,7 +320,7 @@ def _hole(packets: int) -> Callable[[Scene], Recorded]:
     """So many packets in a row are lost, half a second before the work."""
 
     def make(scene: Scene) -> Spoil:
-        lost = _Hole(_slot(scene.edges_s[0] - 0.5), packets)
+        lost = _Hole(slot_of(scene.edges_s[0] - 0.5), packets)
         return lost.spoil
 
     return _spoiled(make)
@@ -340,5 +340,5 @@ class _Hole:
         return []
 
 
-def _slot(t_s: float) -> int:
+def slot_of(t_s: float) -> int:
     return round(t_s * 1e9) // PERIOD_NS

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from drivers.monsoon.fields import CHANNELS, FACTORY_SCALE, FACTORY_ZERO, Opcode
+from drivers.monsoon.control import limit_raw_to_amps
+from drivers.monsoon.fields import (
+    CHANNELS,
+    FACTORY_SCALE,
+    FACTORY_ZERO,
+    OUTPUT_MAX_V,
+    OUTPUT_MIN_V,
+    RANGE_UNIT_A,
+    Opcode,
+)
 
 Codes = Mapping[str, tuple[float, float]]  # channel -> (fine, coarse)
 LIMIT_8_A = 35_428  # (65535 - 3840) * 8 / 15.625 + 3840
@@ -84,6 +93,38 @@ class HvpmUnit:
             int(Opcode.FIRMWARE): self.firmware,
             int(Opcode.PROTOCOL): self.protocol,
         }
+        return registers | self.calibration_registers()
+
+    # --- what depends on the model -----------------------------------------------------------------
+
+    @property
+    def code_range(self) -> tuple[int, int]:
+        """Where the converters of currents end."""
+        return 0, 65_535
+
+    @property
+    def main_divider(self) -> float:
+        """Of the voltage word that main and aux share."""
+        return CHANNELS["main"].voltage_divider
+
+    @property
+    def output_range_v(self) -> tuple[float, float]:
+        return OUTPUT_MIN_V, OUTPUT_MAX_V
+
+    def limit_a(self, raw: int) -> float:
+        """A current limit's word in ampere."""
+        return limit_raw_to_amps(raw)
+
+    def level_a(self, channel: str, code: int) -> float:
+        """The current that the reference of a range stands for."""
+        return self.scale[channel][code] * RANGE_UNIT_A[code]
+
+    def rest_offset(self, channel: str, code: int) -> float:
+        """Counts between the reading of a zero calibration and that of no current."""
+        return self.zero_offset[channel][code]
+
+    def calibration_registers(self) -> dict[int, int]:
+        registers: dict[int, int] = {}
         for name, fields in CHANNELS.items():
             for code in (0, 1):
                 registers[int(fields.scale_opcodes[code])] = self.scale[name][code]

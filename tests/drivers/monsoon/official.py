@@ -18,15 +18,17 @@ def load(monkeypatch: pytest.MonkeyPatch, backend: object) -> Any:
     """Its modules, with `backend` as what pyusb finds first."""
     monkeypatch.setattr(usb.backend.libusb1, "get_backend", lambda *args, **kwargs: backend)
     pytest.importorskip("Monsoon")
-    from Monsoon import HVPM, pmapi, sampleEngine
+    from Monsoon import HVPM, LVPM, pmapi, sampleEngine
 
-    return HVPM, pmapi, sampleEngine
+    return {"HVPM": HVPM, "LVPM": LVPM}, pmapi, sampleEngine
 
 
-def read(monkeypatch: pytest.MonkeyPatch, backend: object, samples: int) -> tuple[np.ndarray[Any, Any], ...]:
+def read(
+    monkeypatch: pytest.MonkeyPatch, backend: object, samples: int, model: str = "HVPM"
+) -> tuple[np.ndarray[Any, Any], ...]:
     """(current_a, voltage_v) of about `samples` samples as the official engine converts them."""
-    hvpm, pmapi, engine_module = load(monkeypatch, backend)
-    monitor = hvpm.Monsoon()
+    models, pmapi, engine_module = load(monkeypatch, backend)
+    monitor = models[model].Monsoon()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         monitor.setup_usb(Protocol=pmapi.USB_protocol())
         engine = engine_module.SampleEngine(monitor)

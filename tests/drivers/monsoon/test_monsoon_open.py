@@ -108,7 +108,7 @@ def test_missing_libusb_names_the_package(monkeypatch: pytest.MonkeyPatch) -> No
     assert "apt install libusb-1.0-0" in caught.value.hint
 
 
-@pytest.mark.parametrize(("model", "name"), [(1, "LVPM"), (0, "unknown")])
+@pytest.mark.parametrize(("model", "name"), [(3, "unknown"), (0, "unknown")])
 def test_other_models_are_refused_by_name(bench: Bench, model: int, name: str) -> None:
     with pytest.raises(DeviceError, match=name):
         bench(unit=dataclasses.replace(QUIET, model=model)).meter.open()

@@ -1,4 +1,4 @@
-"""An HVPM on a unix socket, whose front sees the rig's supply."""
+"""An HVPM (or, by option `model`, an LVPM) on a unix socket, whose front sees the rig's supply."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class ServedMonsoon:
         self.truth: dict[str, Any] = {"plane": "dc_input"}
         self._front = StreamingFront(rig, binding.name, start_ns=time.monotonic_ns(), spec=HVPM_FRONT)
         volts = rig.world.supply.voltage_v
-        device = simulator(binding.name, rig.world.seed, self._front, time.monotonic_ns, output_v=volts)
+        model = str(dict(binding.options).get("model", "hvpm"))
+        device = simulator(binding.name, rig.world.seed, self._front, time.monotonic_ns, output_v=volts, model=model)
         self._server = serve([cast(UsbDevice, _Watched(device, touched))], _socket(binding, folder))
 
     def close(self) -> None:
