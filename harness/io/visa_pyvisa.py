@@ -155,7 +155,7 @@ class PyvisaLine:
         return message
 
     def drain(self) -> int:
-        """Read away what nobody fetched, also what is half there; at least so many bytes (0: a bus, which is cleared)."""
+        """Read away what nobody fetched, also what is half there; at least so many bytes (0: the bus is cleared)."""
         self._late = False
         if not self._framed:
             with contextlib.suppress(self._visa_error, NotImplementedError, OSError):
