@@ -381,7 +381,8 @@ class MeterRequest:
     `sysfs_root`: prefix of /sys (tests and simulators give another); `usb_backend`: a pyusb backend or
     None for the system's; `serial_port`: (path, baud) -> harness.io.serial_port.SerialPort, or None for the system's;
     `visa`: (resource, harness.io.visa_line.LineSettings) -> VisaLine, or None for pyvisa's; `nvml_library`: path of the
-    libnvidia-ml.so.1 to load, or None for the one that the loader finds;
+    libnvidia-ml.so.1 to load, or None for the one that the loader finds; `stand_ins`: by a package's name, what takes
+    its place where its wire lies within a library of its own;
     `tap`: called with ("in" | "out", bytes) for all that crosses the wire, to make a capture; `simulated`: mark all
     data as such.
     """
@@ -394,5 +395,6 @@ class MeterRequest:
     serial_port: Any = None
     visa: Any = None
     nvml_library: Path | None = None
+    stand_ins: Mapping[str, Any] = field(default_factory=dict)
     tap: Callable[[str, bytes], None] | None = None
     simulated: bool = False
