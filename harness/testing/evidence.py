@@ -39,6 +39,11 @@ EVIDENCE = {
         ("tests/drivers/ina2xx/test_ina2xx_vectors.py",),
         from_device=False,
     ),
+    "joulescope": Evidence(
+        "fields of the maker's own package, checked against the source of its binding; no message of an instrument yet",
+        ("tests/drivers/joulescope/test_joulescope_vectors.py",),
+        from_device=False,
+    ),
     "monsoon": Evidence(
         "a simulated second, which the vendor's own library reads alike",
         ("tests/drivers/monsoon/data/hvpm-1s.bin", "tests/drivers/monsoon/test_monsoon_official.py"),
@@ -47,6 +52,10 @@ EVIDENCE = {
     "pi5-pmic": Evidence(
         "published lines of vcgencmd pmic_read_adc",
         ("tests/drivers/pmic/data/lines.txt", "tests/drivers/pmic/test_pmic.py"),
+    ),
+    "ppk2": Evidence(
+        "a real unit's calibration, published with ppk2-rs; currents are those of the unmodified package ppk2-api",
+        ("tests/drivers/ppk2/data/ppk2-hw9173-metadata.txt", "tests/drivers/ppk2/test_ppk2.py"),
     ),
     "rapl": Evidence(
         "powercap trees of an i5-13500 and of procfs's test fixtures",

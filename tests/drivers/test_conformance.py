@@ -9,6 +9,7 @@ from drivers.monsoon.meter import open_meter as open_monsoon
 from drivers.rapl.meter import open_meter as open_rapl
 from drivers.simulated.ina219.subject import subject as streamer
 from drivers.simulated.ina219.subject import text_subject as sketch
+from drivers.simulated.joulescope.subject import subject as joulescope
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
 from drivers.simulated.monsoon.subject import lvpm_subject as lvpm
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
@@ -90,4 +91,10 @@ def test_ina219_text(check: Callable[[Subject], None], form: str) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_ppk2(check: Callable[[Subject], None]) -> None:
     with profiler_kit() as subject:
+        check(subject)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_joulescope(check: Callable[[Subject], None]) -> None:
+    with joulescope() as subject:
         check(subject)
