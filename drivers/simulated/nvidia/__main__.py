@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def main() -> None:
     parser.add_argument("--reload-at", type=float, help="the energy counter starts from 0 then")
     parser.add_argument("--init", type=int, default=0, help="what starting the library gives (9, 18, 999)")
     parser.add_argument("--seconds", type=float, default=math.inf)
+    parser.add_argument("--control", action="store_true", help="lines `[GPU] fail FEATURE=CODE[/EVERY]`, `lose`, "
+                        "`vanish`, `come_back`, `reload`, `freeze`, `thaw`, `refuse CODE` on the standard input")  # fmt: skip
     options = parser.parse_args()
     energy_j, errors = load(options.load), Errors(gain=options.gain)
     specs = [GpuSpec(product, energy_j, errors) for product in options.gpu or ["a100"]]
@@ -59,6 +62,8 @@ def main() -> None:
     sys.stdout.write("".join(f"export {name}={value}{':$PATH' * (name == 'PATH')}\n"
                              for name, value in machine.environment().items()))  # fmt: skip
     sys.stdout.flush()
+    if options.control:
+        threading.Thread(target=_obey, args=(machine,), daemon=True).start()
     reload_at = options.reload_at
     try:
         while feeder.t_s < options.seconds:
@@ -73,6 +78,26 @@ def main() -> None:
         pass
     finally:
         feeder.close()
+
+
+def _obey(machine: NvidiaMachine) -> None:
+    """Commands, one a line, each answered by `ok`."""
+    for line in sys.stdin:
+        words = line.split()
+        gpu = machine.gpus[int(words.pop(0))] if words and words[0].isdigit() else machine.gpus[0]
+        match words:
+            case ["fail", what]:
+                _, feature, code, every = _event(what)
+                gpu.fail(feature, code, every=every)
+            case ["refuse", code]:
+                machine.refuse_to_start(int(code))
+            case ["lose" | "vanish" | "come_back" | "reload" | "freeze" | "thaw" as name]:
+                getattr(gpu, name)()
+            case _:
+                sys.stdout.write(f"unknown: {line}")
+                continue
+        sys.stdout.write("ok\n")
+        sys.stdout.flush()
 
 
 def _event(text: str) -> tuple[float, str, int, int]:

@@ -108,6 +108,13 @@ API ret_t nvmlDeviceGetDisplayMode(device_t device, unsigned *mode)
     return SUCCESS;
 }
 
+/* Grace's link between chips: no machine here has it. */
+API ret_t nvmlDeviceGetC2cModeInfoV(device_t device, void *info)
+{
+    LOOK(device, F_ALL, info);
+    return NOT_SUPPORTED;
+}
+
 API ret_t nvmlDeviceGetDisplayActive(device_t device, unsigned *mode) { return nvmlDeviceGetDisplayMode(device, mode); }
 
 /* --- clocks ------------------------------------------------------------------------------------------ */
