@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from drivers.simulated.visa.grammar import (
     block,
     choice,
     number,
+    pattern,
 )
 from drivers.simulated.visa.instrument import Answer, Call, Setting, command
 from drivers.simulated.visa.personalities.yokogawa import Yokogawa, nr3, span_ns
@@ -62,6 +64,11 @@ class Wt300(Yokogawa):
     amp_steps: ClassVar[tuple[float, ...]] = SMALL_AMPS + AMPS
     rates_s: ClassVar[tuple[float, ...]] = RATES_S
     digits: ClassVar[int] = 5
+    default_rate_s: ClassVar[float] = 0.25
+    functions: ClassVar[tuple[str, ...]] = FUNCTIONS
+    row: ClassVar[tuple[str, ...]] = ROW
+    per_element: ClassVar[int] = 10
+    refused: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar[dict[str, Setting]] = {
         **Yokogawa.settings,
         "rate": Setting(":RATE", "number", 0.25, unit="S", form=lambda v: nr3(v, 4)),
@@ -88,7 +95,9 @@ class Wt300(Yokogawa):
             Element(front, Ranging(self.volt_steps, max(self.volt_steps)), Ranging(self.amp_steps, max(self.amp_steps)))
             for front in self.fronts
         ]
-        self.updates = Updates(elements, span_ns(0.25), self.begin_ns, rises=self.rises, falls=self.falls)
+        self.updates = Updates(
+            elements, span_ns(self.default_rate_s), self.begin_ns, rises=self.rises, falls=self.falls
+        )
         super().__post_init__()
 
     def reset(self) -> None:
@@ -98,17 +107,24 @@ class Wt300(Yokogawa):
             for ranging in (element.volts, element.amps):
                 ranging.auto, ranging.fixed, ranging.crest = True, max(ranging.steps), 3.0
             element.settle = 1
-        self.updates.set_rate(span_ns(self.settings["rate"].default), self.now_ns)
+        self.values["rate", ()] = self.default_rate_s
+        self.updates.set_rate(span_ns(self.default_rate_s), self.now_ns)
         self.updates.integrator = dataclasses.replace(self.updates.integrator, state="RESET", timer_s=0.0)
         self.updates.clear()
 
     def default_items(self) -> dict[int, tuple[str, int]]:
-        return {10 * e + k: (name, e + 1) for e in range(len(self.fronts)) for k, name in enumerate(ROW, start=1)}
+        return {
+            self.per_element * e + k: (name, e + 1)
+            for e in range(len(self.fronts))
+            for k, name in enumerate(self.row, start=1)
+        }
 
     def carry_out(self, unit: Unit) -> Answer:
         """In the mode of the WT210 it knows none of these headers but the way out."""
         old = self.value("grammar") == "WT200" and not unit.header.startswith("*")
         if old and not unit.header.startswith(":SYST"):
+            raise ScpiError(UNDEFINED_HEADER)
+        if any(pattern(self.settings[name].text).match(unit.header) is not None for name in self.refused):
             raise ScpiError(UNDEFINED_HEADER)
         return super().carry_out(unit)
 
@@ -149,18 +165,19 @@ class Wt300(Yokogawa):
 
     @command("[:INPut]:VOLTage:RANGe")
     def _set_volts(self, call: Call) -> Answer:
-        self._set_range(call, "V")
+        self.fix_range(call, "V", self.updates.elements)
         return None
 
     @command("[:INPut]:CURRent:RANGe")
     def _set_amps(self, call: Call) -> Answer:
-        self._set_range(call, "A")
+        self.fix_range(call, "A", self.updates.elements)
         return None
 
-    def _set_range(self, call: Call, unit: str) -> None:
+    def fix_range(self, call: Call, unit: str, elements: Sequence[Element]) -> None:
+        """The range of these elements; auto range ends."""
         call.takes(1)
         value = number(call.args[0], unit)
-        for element in self.updates.elements:
+        for element in elements:
             ranging = element.volts if unit == "V" else element.amps
             near = [step for step in ranging.steps if math.isclose(step, value, rel_tol=1e-6)]
             if not near:
@@ -195,7 +212,7 @@ class Wt300(Yokogawa):
         if call.args[0].upper() == "NONE":
             self._items.pop(call.suffixes[0], None)
             return None
-        function = choice(call.args[0], FUNCTIONS)
+        function = choice(call.args[0], self.functions)
         element = round(number(call.args[1])) if len(call.args) > 1 else 1
         if not 1 <= element <= len(self.fronts):
             raise ScpiError(OUT_OF_RANGE)
@@ -292,10 +309,19 @@ class Wt300(Yokogawa):
 
 @dataclass
 class Wt310E(Wt300):
-    """The newer one: slower updates too."""
+    """The newer one: slower updates too; on overload it leaves a fixed range of 200 mA or less by itself
+    (IM WT310E-01EN, 2-7), for 1 A and auto range."""
 
     identity: ClassVar[str] = "YOKOGAWA,WT310E,C3UK01001E,F1.21"
     rates_s: ClassVar[tuple[float, ...]] = RATES_S + LONG_RATES_S
+
+    def after_update(self) -> None:
+        super().after_update()
+        for element in self.updates.elements:
+            if element.over_amps and element.amps.fixed <= max(SMALL_AMPS) and not element.amps.auto:
+                element.amps.fixed, element.amps.auto = 1.0, True
+                self.values["amp_auto", ()] = True
+                element.settle = self.updates.settling
 
 
 @dataclass
