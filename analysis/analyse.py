@@ -20,8 +20,10 @@ from analysis.details import details_of, largest_gap_ns, u_standby_w
 from analysis.energy.budget import budget_parts
 from analysis.energy.durations import durations_of
 from analysis.energy.limits import accuracy_of, is_calibrated, weighted_shares
+from analysis.energy.marked_solution import solution_of_levels
 from analysis.energy.solve import Solution, solve
 from analysis.energy.standby import Standby
+from analysis.energy.under_marks import is_short, levels_under_marks
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
 from analysis.readings.bursts.heal import heal
 from analysis.readings.characterised import characterised
@@ -187,7 +189,8 @@ class _Solver:
         windows = start_windows(self.timeline, period_ns=block_ns(self.channel.reading), by_time=by_time)
         lag = declared_lag(protocol, self.channel, self.timeline, self.to_board) or self._searched_lag()
         view = View(self.channel, self.timeline, lag, None, windows, None)
-        problem = problem_before_solving(self.channel, self.timeline, lag, windows, by_time=by_time)
+        short = lag.declared and not lag.reason and is_short(self.channel.reading, windows, edges=self._told.edges)
+        problem = problem_before_solving(self.channel, self.timeline, lag, windows, by_overlap=short)
         if problem is not None:
             return self._refuse(problem), view
         clipped = clipped_share(self.trace, self.job.channels, self._measured(lag, windows))
@@ -199,9 +202,25 @@ class _Solver:
         problem = problem_of_standby(standby)
         if problem is not None:
             return self._refuse(problem), view
+        if short:
+            return self._under_marks(lag, standby, windows, clipped, view)
         solution = solve(self.channel, self.timeline, lag, standby, windows)
         if solution is None:
             return self._refuse(Problem(InvalidReason.COVERAGE, "no measured inference is covered by readings")), view
+        return self._result(solution, lag, windows, clipped), replace(view, solution=solution)
+
+    def _under_marks(
+        self, lag: Lag, standby: Standby, windows: tuple[StartWindow, ...], clipped: float, view: View
+    ) -> tuple[EnergyResult, View | None]:
+        """Windows too short to be cut out of these readings: levels by overlap."""
+        slack_ns = 2 * (self.spec.protocol.alignment_u_s * 1e9 + self.to_board.u_offset_ns)
+        levels = levels_under_marks(
+            self.channel, windows, edges=self._told.edges, slack_s=slack_ns * 1e-9,
+            kind_known="reading_kind_unknown" not in self._told.flags,
+        )  # fmt: skip
+        if levels.problem:
+            return self._refuse(Problem(InvalidReason.BELOW_RESOLUTION, levels.problem)), view
+        solution = solution_of_levels(levels, self.channel, standby, windows)
         return self._result(solution, lag, windows, clipped), replace(view, solution=solution)
 
     @property

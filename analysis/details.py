@@ -62,4 +62,5 @@ def details_of(
             {"gain_rel": accuracy.gain_rel, "offset_w": accuracy.offset_w, "source": accuracy.source},
         "range_share_active": {str(k): v for k, v in ranges.active.items()},
         "effective_dof": dof if np.isfinite(dof) else None,
+        **({} if solution.levels is None else {"levels": solution.levels.described()}),
     }  # fmt: skip

@@ -33,12 +33,13 @@ class Told:
 
     `unit`: of what the energies are ("inference", or "marked window" where nobody knows how many inferences it holds);
     `by_time`: only the edges of windows are stamps; `flags`: of the importer,
-    about all meters or this one.
+    about all meters or this one; `edges`: marks are those at which the load itself went on and off.
     """
 
     unit: str = "inference"
     by_time: bool = False
     flags: tuple[str, ...] = ()
+    edges: bool = False
 
     @classmethod
     def of(cls, documents: Mapping[str, Any], meter: str) -> Told:
@@ -46,7 +47,8 @@ class Told:
         if not isinstance(said, Mapping):
             return cls()
         flags = (*said.get("flags", ()), *said.get("meter_flags", {}).get(meter, ()))
-        return cls(str(said.get("unit", "inference")), said.get("stamps") == "window edges", flags)
+        edges = said.get("marks") == "load edges"
+        return cls(str(said.get("unit", "inference")), said.get("stamps") == "window edges", flags, edges)
 
 
 def declared_lag(protocol: ProtocolSpec, channel: ChannelCurve, timeline: Timeline, to_board: ClockMap) -> Lag | None:

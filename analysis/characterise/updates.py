@@ -51,7 +51,7 @@ def find_updates(t_s: FloatArray, values: FloatArray) -> Updates:
         return _every_reading(t_s, polled, repeated)
     late, early = t_s[row], t_s[row - 1]
     middle, reach = np.asarray((late + early) / 2, np.float64), np.asarray((late - early) / 2, np.float64)
-    found = _regular(middle, reach)
+    found = regular_grid(middle, reach)
     if found is None:
         spacing = np.diff(late)
         u = float(np.std(spacing)) / np.sqrt(len(spacing)) + polled / len(spacing)
@@ -80,7 +80,7 @@ def _every_reading(t_s: FloatArray, polled: float, repeated: float) -> Updates:
     return Updates(np.arange(n), t_s, 0.0, float(np.mean(usual)), u, True, polled, repeated)
 
 
-def _regular(
+def regular_grid(
     middle: FloatArray, reach: FloatArray
 ) -> tuple[float, float, float, float, Int64Array, np.ndarray[tuple[int], np.dtype[np.bool_]]] | None:
     """(phase, period, their uncertainties, number of each update, which fit) of the regular grid through the intervals

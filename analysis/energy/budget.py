@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.energy.durations import Durations
+from analysis.energy.marked_solution import level_parts
 from analysis.energy.sampling import phase_u_w
 from analysis.energy.scatter import block_mean_u
 from analysis.energy.solve import Solution, StartEnergy
@@ -35,9 +36,12 @@ def budget_parts(
 ) -> tuple[BudgetPart, ...]:  # fmt: skip
     """All parts for dynamic and gross energy per inference. `calibrated`: the meter's gain and zero are known from a
     calibration, with a normal uncertainty, and not from limits."""
-    parts = [*_scatter_parts(solution, channel, accuracy, durations), *_standby_parts(solution)]
+    scatter = [] if solution.levels else _scatter_parts(solution, channel, accuracy, durations)
+    parts = [*scatter, *_standby_parts(solution)]
     if accuracy is not None:
         parts += _instrument_parts(solution, ranges, accuracy, Shape.STUDENT if calibrated else Shape.LIMITS)
+    if solution.levels is not None:
+        return (*parts, *level_parts(solution.levels, solution, u_rate=u_rate))
     parts += _gap_parts(solution)
     parts.append(_clock_part(solution, lag, u_rate=u_rate))
     sampled = float(np.hypot(sampling_u_j(solution, channel, lag), phase_u_j(solution)))

@@ -20,6 +20,7 @@ import numpy as np
 from analysis.energy.gap import GapPower, find_gap_power
 from analysis.energy.sampling import NO_PHASES, Phases, phases_of
 from analysis.energy.standby import Standby
+from analysis.energy.under_marks import MarkedLevels
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
 from analysis.timing.windows import StartWindow
@@ -59,6 +60,7 @@ class Solution:
     standby: Standby
     coverage: float
     phases: Phases = NO_PHASES
+    levels: MarkedLevels | None = None  # short marked windows: solved by overlap, not cut
 
     @property
     def seconds(self) -> float:

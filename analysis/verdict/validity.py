@@ -50,9 +50,10 @@ class Problem:
 
 
 def problem_before_solving(
-    channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...], *, by_time: bool = False
+    channel: ChannelCurve, timeline: Timeline, lag: Lag, windows: tuple[StartWindow, ...], *, by_overlap: bool = False
 ) -> Problem | None:
-    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow."""
+    """What can be seen without an energy: readings missing, stuck, over range, clocks apart, too slow. `by_overlap`:
+    levels under marks say themselves what readings they need."""
     if channel.rows and channel.uncalibrated >= channel.rows:
         return Problem(InvalidReason.NOT_CALIBRATED, "no reading is covered by a calibration")
     if channel.rows < 2 or channel.curve.covered_ns[-1] <= 0:
@@ -65,7 +66,7 @@ def problem_before_solving(
     if lag.reason:
         detail = f"{lag.reason} (correlation {lag.correlation:.2f}, second peak {lag.second:.2f})"
         return Problem(InvalidReason.CLOCKS, detail)
-    return _uncovered(channel, lag, windows) or _too_slow(channel, timeline, lag, windows)
+    return _uncovered(channel, lag, windows) or (None if by_overlap else _too_slow(channel, timeline, lag, windows))
 
 
 def _uncovered(channel: ChannelCurve, lag: Lag, windows: tuple[StartWindow, ...]) -> Problem | None:
@@ -165,7 +166,7 @@ def problem_of_solution(solution: Solution, dynamic: Combined) -> Problem | None
     """Sampling in step with the inferences, standby that moved, and an interval that holds 0."""
     if locked := problem_of_sampling(solution.phases):
         return locked
-    if len(solution.starts) == 1 and len(solution.starts[0].block_j) < 2:
+    if solution.levels is None and len(solution.starts) == 1 and len(solution.starts[0].block_j) < 2:
         return Problem(
             InvalidReason.BELOW_RESOLUTION,
             "one process start with a single block of readings shows no scatter: measure more inferences or starts",

@@ -202,6 +202,7 @@ def build(
     told |= {"notes": [*log.notes, f"{meter.info.details['updates']} updates in {meter.info.details['rows']} rows"],
              "flags": [*told["flags"], *(["file_truncated"] if log.notes else [])],
              "meter_flags": {"smi": flags}, "origin_unix_ns": origin,
+             "marks": "windows" if options.rule == "pairs" else "load edges",
              "sample_rate_hz": 1e9 / meter.info.channels[0].reading.period_ns}  # fmt: skip
     asked = [[[w.begin_ns, w.end_ns, w.inferences] for w in windows], vars(options), declared.to_json()]
     return ForeignRun(
