@@ -1,0 +1,1 @@
+"""One driver for instruments that speak SCPI or something near it: each is described by a YAML file."""
