@@ -50,8 +50,10 @@ def main() -> None:
     parser.add_argument("--reload-at", type=float, help="the energy counter starts from 0 then")
     parser.add_argument("--init", type=int, default=0, help="what starting the library gives (9, 18, 999)")
     parser.add_argument("--seconds", type=float, default=math.inf)
-    parser.add_argument("--control", action="store_true", help="lines `[GPU] fail FEATURE=CODE[/EVERY]`, `lose`, "
-                        "`vanish`, `come_back`, `reload`, `freeze`, `thaw`, `refuse CODE` on the standard input")  # fmt: skip
+    commands = (
+        "`[GPU] fail FEATURE=CODE[/EVERY]`, `lose`, `vanish`, `come_back`, `reload`, `freeze`, `thaw`, `refuse CODE`"
+    )
+    parser.add_argument("--control", action="store_true", help=f"obey lines on the standard input: {commands}")
     options = parser.parse_args()
     energy_j, errors = load(options.load), Errors(gain=options.gain)
     specs = [GpuSpec(product, energy_j, errors) for product in options.gpu or ["a100"]]
