@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.core.clock import FloatArray
 
@@ -85,11 +86,12 @@ class Front:
         """What the instrument takes for `nominal_ns` is so long on the host's clock."""
         return nominal_ns / (1 + self.clock_ppm * 1e-6)
 
-    def windows(self, edges_ns: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def windows(self, edges_ns: npt.NDArray[np.floating[Any]]) -> tuple[FloatArray, FloatArray]:
         """(volts, amps) (K,) as means between the edges (K + 1,)."""
-        length = np.diff(edges_ns)
-        watts = np.diff(self.source.energy_j(edges_ns)) / (length * 1e-9)
-        volts = self.source.voltage_v((edges_ns[:-1] + edges_ns[1:]) / 2)
+        at_ns: FloatArray = np.asarray(edges_ns, np.float64)
+        length = np.diff(at_ns)
+        watts = np.diff(self.source.energy_j(at_ns)) / (length * 1e-9)
+        volts = self.source.voltage_v((at_ns[:-1] + at_ns[1:]) / 2)
         amps = watts / (volts * self.source.power_factor)
         if self.noise_rel:
             amps = amps * (1 + self.noise_rel * np.sqrt(1e6 / length) * self.rng.standard_normal(len(amps)))

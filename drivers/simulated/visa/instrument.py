@@ -36,7 +36,8 @@ from drivers.simulated.visa.grammar import (
 MS = 1_000_000
 OPC, QYE, DDE, EXE, CME, PON = 1, 4, 8, 16, 32, 128  # standard event register, IEEE 488.2 11.5.1
 MAV, ESB, MSS = 16, 32, 64
-Answer = str | bytes | None
+Answer = str | bytes | Callable[[], str] | None
+"""A function: called when the command need not wait any more (`holds`)."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,8 @@ class Instrument:
             except ScpiError as error:
                 self.fail(error)
                 continue
+            if callable(answer):
+                answer = answer()
             if answer is not None:
                 answers.append(answer.encode("latin-1") if isinstance(answer, str) else answer)
             if self.busy_until_ns > self.now_ns:
