@@ -19,6 +19,11 @@ class SamplerPlan:
     until the first value changes, spinning.
     `repeat_s`: above 0, `command` prints once and ends; it is run anew so often, and all that a run prints (on both
     outputs) is one sample, stamped before and after the run. It costs the board a process a sample.
+    `renew_on`, `renew_after`: a command that goes on is ended and started again after so many lines in a row that hold
+    that text (0: never), for programs that never recover by themselves.
+    `nvml`: (GPU's UUID, field id, scope) of NVIDIA's library `nvml_library`; ids below 0 are functions (-1
+    nvmlDeviceGetPowerUsage, -2 nvmlDeviceGetTotalEnergyConsumption). A value is 24 bytes, little-endian: NVML's return
+    code (int32), value type (uint32), value (uint64), the field's own time in us (int64). They go with nothing else.
     `keep_bytes`: how much it keeps on the board before it counts what it reads as lost; `cpus`, `nice`: where and
     how urgently it runs (empty, 0: as any other process).
     """
@@ -30,6 +35,10 @@ class SamplerPlan:
     period_s: float = 0.02
     edge_s: float = 0.0
     repeat_s: float = 0.0
+    renew_on: str = ""
+    renew_after: int = 0
+    nvml: tuple[tuple[str, int, int], ...] = ()
+    nvml_library: str = "libnvidia-ml.so.1"
     keep_bytes: int = 64 << 20
     cpus: tuple[int, ...] = ()
     nice: int = 0
@@ -37,7 +46,7 @@ class SamplerPlan:
     @property
     def width(self) -> int:
         """Entries of a row."""
-        return len(self.files) + len(self.registers) + len(self.events) or 1
+        return len(self.files) + len(self.registers) + len(self.events) + len(self.nvml) or 1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ The host knows what they mean; the board only hands over bytes. The harness uses
 machine. Some things are in no file: a pattern `agent:QUESTION` asks for them. Questions: `machine`, `python`,
 `writable GLOB` and `executable GLOB` (paths, one a line), `refused GLOB` (errno by path, JSON), `get_throttled`
 (vcgencmd's answer), `at OFFSET SIZE PATH` (bytes of a file or device there, as hexadecimal digits, or the errno, JSON),
-`event TYPE CONFIG CPU` (what a perf event that is opened and read once answers, likewise).
+`event TYPE CONFIG CPU` (what a perf event that is opened and read once answers, likewise), `nvml LIBRARY` (what
+NVIDIA's library says of the GPUs, JSON), `nvidia_smi log COMMAND` and `nvidia_smi fields COMMAND` (what that tool
+prints of them, and which fields it can be asked for).
 """
 
 import base64
@@ -19,6 +21,8 @@ import subprocess
 from .basics import AgentError, answer
 
 LARGEST = 1 << 20
+SMI_ARGUMENTS = {"log": ["-q", "-x"], "fields": ["--help-query-gpu"]}
+SMI_PATIENCE_S = 60.0  # without persistence mode the driver sets every GPU up first
 ASKED = "agent:"
 FIRMWARE = "/sys/devices/platform/soc*/*firmware/get_throttled"  # soc:firmware; a Pi 5 has the address in it
 VCGENCMD = ("/usr/bin/vcgencmd", "/opt/vc/bin/vcgencmd")
@@ -106,6 +110,12 @@ def _ask(question, root):
         return json.dumps(_refused(rest, root))
     if word == "get_throttled":
         return _vcgencmd(root)
+    if word == "nvml":
+        from .nvml_source import look  # few boards are asked for it
+
+        return look(rest)
+    if word == "nvidia_smi":
+        return _nvidia_smi(*rest.split(" ", 1))
     if word in ("at", "event"):
         return _value(_read_at if word == "at" else _read_event, rest, root)
     raise AgentError("spec", "files: unknown question {!r}".format(question))
@@ -148,6 +158,17 @@ def _read_event(rest, root):
         return os.read(handle, VALUE_BYTES)
     finally:
         os.close(handle)
+
+
+def _nvidia_smi(what, command):
+    """What it prints on both of its outputs, whatever its exit status; None if it cannot be run."""
+    try:
+        return subprocess.run(
+            [command] + SMI_ARGUMENTS[what],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SMI_PATIENCE_S,
+        ).stdout.decode("utf-8", "replace")  # fmt: skip
+    except (OSError, KeyError, subprocess.SubprocessError):
+        return None
 
 
 def _vcgencmd(root):

@@ -127,10 +127,12 @@ class LineSource:
 
     Its own buffering decides how late a line arrives: lines of a command that does not flush come in lumps, which
     are counted (`lumped_lines`: lines that came together with an earlier one). It dies with the agent.
+    `renew_on`: after `renew_after` lines in a row that hold these bytes the command is ended, and so started again.
     """
 
-    def __init__(self, argv, buffer):
+    def __init__(self, argv, buffer, renew_on=b"", renew_after=0):
         self._argv, self._buffer = argv, buffer
+        self._renew_on, self._renew_after, self._bad = renew_on, renew_after, 0
         self.lumped = self.cut = self.restarts = 0
         self.halted = False
         self._process = None
@@ -194,6 +196,11 @@ class LineSource:
                 rest = b""
             for line in lines:
                 rows.append((arrived, arrived, (line,)))
+                self._bad = self._bad + 1 if self._renew_on and self._renew_on in line else 0
+            if self._renew_after and self._bad >= self._renew_after:
+                self._say("printed {!r} in {} lines in a row: ended".format(self._renew_on.decode("utf-8"), self._bad))
+                self._bad = 0
+                return
             self.lumped += max(0, len(lines) - 1)
             if len(rows) >= BATCH_ROWS:
                 self._buffer.pack()

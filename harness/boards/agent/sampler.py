@@ -18,6 +18,7 @@ from .basics import AGENT_VERSION, PROTOCOL_VERSION, AgentError, now_ns
 from .event_source import EventSource
 from .life import end_self
 from .listener import Listener
+from .nvml_source import NvmlSource
 from .pins import NoPin
 from .repeat_source import RepeatSource
 from .sample_buffer import SampleBuffer
@@ -35,7 +36,7 @@ def sample(options):
     try:
         plan = json.loads(options.plan)
         take_place(plan)
-        width = len(plan["files"]) + len(plan["registers"]) + len(plan["events"]) or 1
+        width = len(plan["files"]) + len(plan["registers"]) + len(plan["events"]) + len(plan["nvml"]) or 1
         buffer = SampleBuffer(width, int(plan["keep_bytes"]))
         source = open_source(plan, buffer)
     except AgentError as error:
@@ -73,15 +74,20 @@ def take_place(plan):
 
 def open_source(plan, buffer):
     read = bool(plan["files"] or plan["registers"])
-    if read + bool(plan["events"]) + bool(plan["command"]) != 1:
-        raise AgentError("spec", "a sampler reads either files or the lines of a command or perf events")
+    if read + bool(plan["events"]) + bool(plan["command"]) + bool(plan["nvml"]) != 1:
+        raise AgentError("spec", "a sampler reads either files or the lines of a command or perf events or GPUs")
     if read:
         return FileSource(plan["files"], plan["period_s"], buffer, plan["registers"], plan["edge_s"])
     if plan["events"]:
         return EventSource(plan["events"], plan["period_s"], buffer, plan["edge_s"])
+    if plan["nvml"]:
+        try:
+            return NvmlSource(plan["nvml_library"], plan["nvml"], plan["period_s"], buffer)
+        except OSError as error:
+            raise AgentError("device", "{} cannot be loaded: {}".format(plan["nvml_library"], error))
     if plan["repeat_s"] > 0:
         return RepeatSource(plan["command"], plan["repeat_s"], buffer)
-    return LineSource(plan["command"], buffer)
+    return LineSource(plan["command"], buffer, plan["renew_on"].encode("utf-8"), plan["renew_after"])
 
 
 class SampleListener(Listener):
