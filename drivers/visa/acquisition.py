@@ -92,6 +92,10 @@ class Acquisition:
             self._rows.lose(why)
             self.count("invalid_values")
             return
+        if still := self._judge.stands_still(raw, look.values):
+            self._rows.lose(still)
+            self.count("counter_stops")
+            return
         if fell := self._judge.fell(raw):
             self._rows.lose(fell, 0)
             self.count("counter_resets")
@@ -142,7 +146,7 @@ class Acquisition:
         self._silent += 1
         if self._silent >= MOST_SILENT:
             raise error
-        self._talk.drain()
+        self._talk.settle()
         noted = self._errors_noted()
         self._rows.lose(noted or "the instrument did not answer", 0)
 

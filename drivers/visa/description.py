@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).parent / "instruments"
 PLACE = re.compile(r"\{(\w+)\}")
 RANGE_PLACE = "range"  # in the commands that fix a range: the step
 UNUSED = "-"
+ENERGY = "energy"  # in `when`, beside the options: 1 if the energy is integrated on board
 DRIVERS_OPTIONS = {
     "resource", "instrument", "description", "backend", "baud", "timeout_s", "poll_s", "ranging_s", "energy",
     "max_power_w",
@@ -91,7 +92,7 @@ def _check(described: Described) -> None:
                 raise document.error(f"{{{name}}} stands for nothing", at, hint=_one_of(name, allowed, "options"))
     for at, conditions in _conditions(this):
         for name in conditions:
-            if name not in this.options:
+            if name not in {*this.options, ENERGY}:
                 raise document.error(
                     f"`when` asks for an option {name!r}", at, hint=_one_of(name, this.options, "options")
                 )
@@ -120,6 +121,7 @@ def _check_numbers(described: Described) -> None:
     """Where a number or the name of an option may stand, the option exists and is a number."""
     this = described.instrument
     places: list[tuple[Location, object]] = [(("reading", "update_s"), this.reading.update_s)]
+    places += [(("items", name, "constant"), item.constant) for name, item in this.items.items()]
     for name, channel in this.channels.items():
         places += [(("channels", name, key), getattr(channel, key)) for key in ("window_s", "tau_s")]
         for k, limits in enumerate(channel.accuracy):
@@ -144,12 +146,13 @@ def _check_items(described: Described) -> None:
         for name in query.items:
             if name != UNUSED and name not in this.items:
                 raise document.error(f"there is no item {name!r}", at, hint=_one_of(name, this.items, "items"))
-            if name in read:
+            if name in read and not query.when:
                 raise document.error(f"the item {name!r} is read twice", at, hint=f'write "{UNUSED}" for one of them')
             read |= {name} - {UNUSED}
     for name, item in this.items.items():
-        if name not in read:
-            raise document.error(f"the item {name!r} is never read", ("items", name), hint="leave it out")
+        if (name in read) == (item.constant is not None):
+            what = "is read, and constant" if name in read else "is never read"
+            raise document.error(f"the item {name!r} {what}", ("items", name), hint="leave it out")
         if item.must_be is not None and item.must_be not in this.ranges:
             raise document.error(f"there is no range {item.must_be!r}", ("items", name), hint="see `ranges`")
     for range_name, section in this.ranges.items():
@@ -235,6 +238,8 @@ def _conditions(this: Instrument) -> Iterator[tuple[Location, list[str]]]:
         for k, command in enumerate(commands):
             if isinstance(command, When):
                 yield (*at, k, "when"), list(command.when)
+    for k, query in enumerate(this.reading.values):
+        yield ("reading", "values", k, "when"), list(query.when)
     for name, channel in this.channels.items():
         for k, limits in enumerate(channel.accuracy):
             yield ("channels", name, "accuracy", k, "when"), list(limits.when)

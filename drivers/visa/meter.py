@@ -53,9 +53,10 @@ class VisaMeter:
     @property
     def poll_s(self) -> float:
         """How often the instrument is asked for new values."""
-        return self._options.poll_s or min(
-            max(self._options.update_s / POLLS_PER_UPDATE, FASTEST_POLL_S), SLOWEST_POLL_S
-        )
+        update_s = self._options.update_s
+        if self._options.described.instrument.reading.triggered:
+            return update_s
+        return self._options.poll_s or min(max(update_s / POLLS_PER_UPDATE, FASTEST_POLL_S), SLOWEST_POLL_S)
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class VisaMeter:
         if self._acquisition is not None:
             raise DeviceError(f"meter {self._request.name!r} (visa) is being read already", hint="stop it first")
         described = self._options.described
-        judge = Judge(described, self._channels, self._ranged.sizes)
+        judge = Judge(described, self._channels, self._ranged.sizes, self._options.update_s)
         pieces = calibration(described, judge.items)
         acquisition = Acquisition(self._talk, self._poller, judge, pieces, self._clock)
         acquisition.start()
@@ -185,7 +186,9 @@ class VisaMeter:
             raise DeviceError(f"meter {self._request.name!r} (visa) is not open", hint="call open() first")
         described = self._options.described
         powers = [name for name in self._channels if described.instrument.channels[name].kind != "counter"]
-        judge = Judge(described, powers, self._ranged.sizes)  # a counter has no value while nothing is integrated
+        judge = Judge(
+            described, powers, self._ranged.sizes, self._options.update_s
+        )  # a counter has no value while nothing is integrated
         return check(self._talk, self._poller, judge, self._ranged, self._clock, self.poll_s)
 
     def _raise_pending(self) -> None:

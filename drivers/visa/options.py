@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drivers.visa.description import DRIVERS_OPTIONS, PLACE, Described, find_description, same
+from drivers.visa.description import DRIVERS_OPTIONS, ENERGY, PLACE, Described, find_description, same
 from drivers.visa.sections import Commands, Conditions, NumberOrOption, OptionSection, When
 from harness.core.errors import SpecError
 from harness.core.ports import MeterRequest
@@ -99,7 +99,8 @@ class VisaOptions:
 
     def holds(self, conditions: Conditions) -> bool:
         """Whether the options are as `conditions` say."""
-        return all(same(value, self.said[name][0]) for name, value in conditions.items())
+        energy = str(int(self.energy))
+        return all(same(value, energy if name == ENERGY else self.said[name][0]) for name, value in conditions.items())
 
     def number(self, value: NumberOrOption | None) -> float | None:
         """A number of the description, or that which the user gave for the option it names."""

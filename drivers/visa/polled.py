@@ -1,7 +1,7 @@
 """Values that an instrument renews at its own pace, asked for when they are new: each once, stamped as well as can be.
 
-Where the instrument has a register that says "new values", that is asked, and cleared, at every poll. Where it has none,
-a change of the answer says so; an answer that stays the same longer than an update lasts is taken to be a new one.
+Where the instrument has a register that says "new values", that is asked, and cleared, at every poll. Where it has
+none, a change of the answer says so; one that stays the same longer than an update lasts is taken to be a new one.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ class Poller:
         options: VisaOptions = talk.options
         self._reading = options.described.instrument.reading
         self._update_ns = round(options.update_s * NS_PER_S)
-        self._queries = [(options.text(query.query), query.items) for query in self._reading.values]
+        self._queries = [(options.text(q.query), q.items) for q in self._reading.values if options.holds(q.when)]
+        items = options.described.instrument.items
+        constants = {name: options.number(item.constant) for name, item in items.items()}
+        self._constants = {name: Number(value) for name, value in constants.items() if value is not None}
         updated, over = self._reading.updated, self._reading.over
         self._updated = None if updated is None else options.text(updated.query)
         self._over = None if over is None or over.query is None else options.text(over.query)
         self._arming = options.commands(self._reading.arm)
         self.torn = 0  # looks during which the values were renewed
-        self._quiet_ns = 0
+        self._quiet_ns = self._begin_ns = 0
         self._last_ns: int | None = None
         self._last_reply: tuple[bytes, ...] | None = None
 
@@ -59,6 +62,9 @@ class Poller:
 
     def poll(self) -> Look | None:
         """The newest update if there was one since the last poll."""
+        if self._reading.triggered:
+            replies = self._replies()
+            return self._look(self._clock.now_ns(), replies, self._is_over(0))
         return self._by_change() if self._reading.updated is None else self._by_register(self._reading.updated.mask)
 
     # --- an instrument that says when its values are new ----------------------------------------------
@@ -107,9 +113,9 @@ class Poller:
         replies = self._replies()
         at_ns = (before_ns + self._clock.now_ns()) // 2
         if self._last_reply is None:  # somewhere in an update that began before
-            self._last_reply, self._quiet_ns = replies, at_ns
+            self._last_reply, self._quiet_ns, self._begin_ns = replies, at_ns, at_ns
             return None
-        since_ns = at_ns - (self._quiet_ns if self._last_ns is None else self._last_ns)
+        since_ns = at_ns - (self._begin_ns if self._last_ns is None else self._last_ns)
         if replies == self._last_reply:
             if since_ns < SAME_AGAIN * self._update_ns:
                 self._quiet_ns = at_ns
@@ -135,7 +141,7 @@ class Poller:
         if self._last_ns is not None:
             updates = max(1, round((t_ns - self._last_ns) / self._update_ns))
         self._last_ns = t_ns
-        values: dict[str, Number] = {}
+        values = dict(self._constants)
         odd = ""
         for reply, (query, items) in zip(replies, self._queries, strict=True):
             tokens = without_header(reply.decode("latin-1")).split(",")

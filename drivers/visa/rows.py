@@ -18,6 +18,7 @@ LOST_COUNT = "reset: "
 """How the reason of a gap begins across which a counter's difference is no energy."""
 ANY_POWER_W = 1e5
 SAME_RANGE_REL = 0.02
+STILL_UPDATES, STILL_REL = 20, 2e-3  # a counter of five digits hides 1e-4 of what it shows, at most
 
 
 def channels_in_use(options: VisaOptions, rails: Sequence[tuple[str, str]]) -> list[str]:
@@ -59,13 +60,18 @@ def calibration(described: Described, items: Sequence[str]) -> list[CalibrationP
 class Judge:
     """Tells readings from what is none. `sizes`: the ranges in force."""
 
-    def __init__(self, described: Described, channels: Sequence[str], sizes: Mapping[str, float]) -> None:
+    def __init__(
+        self, described: Described, channels: Sequence[str], sizes: Mapping[str, float], update_s: float
+    ) -> None:
+        self._update_s = update_s
         self.items = items_of(described, channels)
         self._sizes = sizes
-        sections = described.instrument.items
+        self._sections = sections = described.instrument.items
         self._kept = {name: sections[name].must_be for name in sections if sections[name].must_be is not None}
         self._counters = [k for k, name in enumerate(self.items) if sections[name].unit in ("J", "Wh")]
+        self._scales = [piece.scale for piece in calibration(described, self.items)]
         self._last: list[int] | None = None
+        self._unmoved = 0
 
     def moved(self, values: Mapping[str, Number]) -> str:
         """Which range is no longer the one that was fixed; empty if none."""
@@ -87,6 +93,25 @@ class Judge:
             raw.append(round(found.value / PICO))
         return raw, "", False
 
+    def stands_still(self, raw: Sequence[int], values: Mapping[str, Number]) -> str:
+        """Why a counter says nothing any more, although the instrument sees power; empty if it moves.
+
+        Judged against what one update is worth and what the last digits of the counter may hide.
+        """
+        power = max((abs(found.value) for name, found in values.items() if self._is_power(name, found)), default=0.0)
+        if self._last is None or not power or any(raw[k] != self._last[k] for k in self._counters):
+            self._unmoved = 0
+            return ""
+        self._unmoved += 1
+        for k in self._counters:
+            hidden_j = power * self._update_s * self._unmoved
+            if hidden_j > max(STILL_UPDATES * power * self._update_s, STILL_REL * raw[k] * self._scales[k]):
+                return f"{LOST_COUNT}{self.items[k]} stands still at {power:.4g} W"
+        return ""
+
+    def _is_power(self, name: str, found: Number) -> bool:
+        return found.why == VALID and self._sections[name].unit == "W"
+
     def fell(self, raw: Sequence[int]) -> str:
         """Why the counters' difference to the last row is no energy; empty if it is. To be asked of every row kept."""
         last, self._last = self._last, list(raw)
@@ -97,7 +122,7 @@ class Judge:
 
     def begin(self) -> None:
         """A new acquisition."""
-        self._last = None
+        self._last, self._unmoved = None, 0
 
 
 # --- what a channel is ----------------------------------------------------------------------------------

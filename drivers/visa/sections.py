@@ -131,10 +131,11 @@ class RangeSection(Section):
 
 
 class ItemSection(Section):
-    """A number that can be read. `must_be`: the range whose size it is, while that range is in force."""
+    """A number that is read, or a `constant`. `must_be`: the range whose size it is while that range is in force."""
 
     unit: Literal["V", "A", "W", "Wh", "J", "Hz", "s", ""] = ""
     must_be: Name | None = None
+    constant: NumberOrOption | None = None
 
 
 class Flag(Section):
@@ -152,17 +153,20 @@ class Register(Section):
 
 
 class Query(Section):
-    """A query and what its answer holds, in order; "-" for what is not used."""
+    """A query and what its answer holds, in order; "-" for what is not used. Asked if the options are as in `when`."""
 
     query: Message
+    when: Conditions = {}
     items: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Polled(Section):
-    """Values that the instrument renews every `update_s`, asked for when they are new."""
+    """Values that the instrument renews every `update_s`, asked for when they are new. `triggered`: the queries
+    themselves make a measurement each, which takes less than `update_s`."""
 
     style: Literal["polled"]
     update_s: NumberOrOption
+    triggered: bool = False
     updated: Register | None = None
     over: Flag | None = None
     arm: Commands = ()

@@ -17,6 +17,7 @@ from harness.core.waiting import NS_PER_S, WaitClock
 from harness.io.visa_line import LineSettings, OpenLine, VisaLine
 
 MOST_ERRORS = 50  # entries read from a queue at once: an instrument that always has one more is broken
+SETTLING = 3
 SHOWN = 80  # characters of an answer that are repeated in words
 
 Tap = Callable[[str, bytes], None]
@@ -97,6 +98,15 @@ class Talk:
     def _shown(self, way: str, data: bytes) -> None:
         if self._tap is not None:
             self._tap(way, data)
+
+    def settle(self) -> None:
+        """After an answer that did not come, or did not fit: it may still come. Ask who it is until that fits."""
+        pattern = self.options.described.instrument.identify
+        for _ in range(SETTLING):
+            self.drain()
+            with contextlib.suppress(TransientError):
+                if _is(pattern, self.ask("*IDN?").decode("latin-1").strip()):
+                    return
 
     # --- errors -----------------------------------------------------------------------------------
 
