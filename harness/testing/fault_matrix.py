@@ -118,7 +118,7 @@ def judge(trial: FaultTrial, *, without: Judged | None = None) -> Judged:
 
 
 def _judge(trial: FaultTrial) -> Judged:
-    scene = Scene(scale=trial.scale)
+    scene = trial.scene
     try:
         recorded = trial.play(scene)
     except BenchError as error:

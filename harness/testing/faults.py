@@ -73,7 +73,8 @@ class FaultTrial:
 
     `constant_scale`: the fault scales every reading alike from the first to the last, so that no single meter could
     notice; nothing else may come out as `unobservable`. `within_stated`: the limits that the meter states are there for
-    this very thing (a supply that sags within its declared tolerance), so it may use them up.
+    this very thing (a supply that sags within its declared tolerance), so it may use them up. `load_factor`: how many
+    times the usual power the scene has, for meters of large loads whose zero would drown 2 W.
     """
 
     meter: str
@@ -83,3 +84,10 @@ class FaultTrial:
     scale: float = 1.0
     constant_scale: bool = False
     within_stated: bool = False
+    load_factor: float = 1.0
+
+    @property
+    def scene(self) -> Scene:
+        """What the meter sees."""
+        usual = Scene()
+        return Scene(self.scale, usual.idle_w * self.load_factor, usual.busy_w * self.load_factor)
