@@ -23,7 +23,7 @@ from analysis.energy.limits import accuracy_of, is_calibrated, weighted_shares
 from analysis.energy.marked_solution import solution_of_levels
 from analysis.energy.solve import Solution, solve
 from analysis.energy.standby import Standby
-from analysis.energy.under_marks import is_short, levels_under_marks
+from analysis.energy.under_marks import is_short, levels_under_marks, load_of
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
 from analysis.readings.bursts.heal import heal
 from analysis.readings.characterised import characterised
@@ -48,7 +48,7 @@ from analysis.verdict.validity import (
     problem_of_solution,
     problem_of_standby,
 )
-from harness.core.clock import ClockMap
+from harness.core.clock import ClockMap, Int64Array
 from harness.core.result import EnergyResult, InvalidReason, Status
 from harness.core.spec import MeterBinding, RunSpec
 from harness.core.timeline import Timeline
@@ -189,7 +189,9 @@ class _Solver:
         windows = start_windows(self.timeline, period_ns=block_ns(self.channel.reading), by_time=by_time)
         lag = declared_lag(protocol, self.channel, self.timeline, self.to_board) or self._searched_lag()
         view = View(self.channel, self.timeline, lag, None, windows, None)
-        short = lag.declared and not lag.reason and is_short(self.channel.reading, windows, edges=self._told.edges)
+        on_ns = load_of(self.channel.reading, windows, self._told.load_ns)
+        short = lag.declared and not lag.reason
+        short = short and is_short(self.channel.reading, windows, on_ns, edges=self._told.edges)
         problem = problem_before_solving(self.channel, self.timeline, lag, windows, by_overlap=short)
         if problem is not None:
             return self._refuse(problem), view
@@ -203,25 +205,25 @@ class _Solver:
         if problem is not None:
             return self._refuse(problem), view
         if short:
-            return self._under_marks(lag, standby, windows, clipped, view)
+            return self._under_marks(on_ns, lag, standby, clipped, view)
         solution = solve(self.channel, self.timeline, lag, standby, windows)
         if solution is None:
             return self._refuse(Problem(InvalidReason.COVERAGE, "no measured inference is covered by readings")), view
         return self._result(solution, lag, windows, clipped), replace(view, solution=solution)
 
     def _under_marks(
-        self, lag: Lag, standby: Standby, windows: tuple[StartWindow, ...], clipped: float, view: View
+        self, on_ns: Int64Array, lag: Lag, standby: Standby, clipped: float, view: View
     ) -> tuple[EnergyResult, View | None]:
         """Windows too short to be cut out of these readings: levels by overlap."""
         slack_ns = 2 * (self.spec.protocol.alignment_u_s * 1e9 + self.to_board.u_offset_ns)
         levels = levels_under_marks(
-            self.channel, windows, edges=self._told.edges, slack_s=slack_ns * 1e-9,
+            self.channel, view.windows, on_ns, edges=self._told.edges, slack_s=slack_ns * 1e-9,
             kind_known="reading_kind_unknown" not in self._told.flags,
         )  # fmt: skip
         if levels.problem:
             return self._refuse(Problem(InvalidReason.BELOW_RESOLUTION, levels.problem)), view
-        solution = solution_of_levels(levels, self.channel, standby, windows)
-        return self._result(solution, lag, windows, clipped), replace(view, solution=solution)
+        solution = solution_of_levels(levels, self.channel, standby, view.windows)
+        return self._result(solution, lag, view.windows, clipped), replace(view, solution=solution)
 
     @property
     def _told(self) -> Told:

@@ -16,7 +16,7 @@ from analysis.energy.standby_course import Temperature
 from analysis.readings.curve import ChannelCurve
 from analysis.timing.lag import Lag
 from analysis.uncertainty.first_order import Combined
-from harness.core.clock import ClockMap
+from harness.core.clock import ClockMap, Int64Array
 from harness.core.result import BudgetPart, EnergyResult
 from harness.core.spec import ProtocolSpec
 from harness.core.telemetry import Telemetry
@@ -33,13 +33,15 @@ class Told:
 
     `unit`: of what the energies are ("inference", or "marked window" where nobody knows how many inferences it holds);
     `by_time`: only the edges of windows are stamps; `flags`: of the importer,
-    about all meters or this one; `edges`: marks are those at which the load itself went on and off.
+    about all meters or this one; `edges`: marks are those at which the load itself went on and off; `load_ns`: int64
+    (K, 2), when it was on, where the windows hold several such stretches.
     """
 
     unit: str = "inference"
     by_time: bool = False
     flags: tuple[str, ...] = ()
     edges: bool = False
+    load_ns: Int64Array | None = None
 
     @classmethod
     def of(cls, documents: Mapping[str, Any], meter: str) -> Told:
@@ -48,7 +50,14 @@ class Told:
             return cls()
         flags = (*said.get("flags", ()), *said.get("meter_flags", {}).get(meter, ()))
         edges = said.get("marks") == "load edges"
-        return cls(str(said.get("unit", "inference")), said.get("stamps") == "window edges", flags, edges)
+        return cls(
+            str(said.get("unit", "inference")), said.get("stamps") == "window edges", flags, edges, _stretches(said)
+        )
+
+
+def _stretches(said: Mapping[str, Any]) -> Int64Array | None:
+    on = said.get("load_ns")
+    return np.array(on, np.int64).reshape(-1, 2) if isinstance(on, list) and on else None
 
 
 def declared_lag(protocol: ProtocolSpec, channel: ChannelCurve, timeline: Timeline, to_board: ClockMap) -> Lag | None:

@@ -24,9 +24,10 @@ import numpy as np
 from analysis.characterise.fit import free_readings
 from analysis.characterise.load import Load
 from analysis.characterise.updates import regular_grid
+from analysis.energy.sampling import SPARSE
 from analysis.readings.curve import ChannelCurve, delay_of, remembered_ns
 from analysis.timing.windows import StartWindow
-from harness.core.clock import FloatArray
+from harness.core.clock import FloatArray, Int64Array
 from harness.core.trace import Reading, ReadingKind
 
 SHORT = (
@@ -84,15 +85,22 @@ def refused(problem: str) -> MarkedLevels:
     return MarkedLevels(np.nan, np.empty(0), *(np.nan,) * 9, np.nan, 0, 0.0, problem)
 
 
-def is_short(reading: Reading, windows: Sequence[StartWindow], *, edges: bool) -> bool:
-    """Whether windows whose edges alone are known are to be solved by overlap. `edges`: the marks are those at which
-    the load went on and off."""
-    if reading.kind is ReadingKind.COUNTER or not all(w.by_time for w in windows):
+def load_of(reading: Reading, windows: Sequence[StartWindow], on_ns: Int64Array | None) -> Int64Array:
+    """int64 (K, 2): when the load was on. `on_ns`: stretches within the windows; a meter that sees all the time needs
+    no more than the windows themselves."""
+    if on_ns is not None and reading.kind in SPARSE:
+        return on_ns
+    return np.array([[w.begin_ns, w.end_ns] for w in windows], np.int64).reshape(-1, 2)
+
+
+def is_short(reading: Reading, windows: Sequence[StartWindow], on_ns: Int64Array, *, edges: bool) -> bool:
+    """Whether windows whose edges alone are known are to be solved by overlap. `on_ns`: of `load_of`; `edges`: the
+    marks are those at which the load went on and off."""
+    if reading.kind is ReadingKind.COUNTER or not windows or not all(w.by_time for w in windows):
         return False
     if len(windows) < LEAST_WINDOWS and not edges:
         return False
-    shortest_ns = min(w.end_ns - w.begin_ns for w in windows)
-    return shortest_ns < SHORT * max(reading.period_ns, remembered_ns(reading))
+    return int(np.diff(on_ns, axis=1).min()) < SHORT * max(reading.period_ns, remembered_ns(reading))
 
 
 @dataclass(frozen=True)
@@ -105,19 +113,21 @@ class _Seen:
 
 
 def levels_under_marks(
-    channel: ChannelCurve, windows: Sequence[StartWindow], *, edges: bool, slack_s: float, kind_known: bool = True
-) -> MarkedLevels:
-    """Levels of work and rest from the readings of `channel`. `slack_s`: what the marks may be off all together;
-    `kind_known`: False where nobody says what a reading is the mean of."""
+    channel: ChannelCurve, windows: Sequence[StartWindow], on_ns: Int64Array, *, edges: bool, slack_s: float,
+    kind_known: bool = True,
+) -> MarkedLevels:  # fmt: skip
+    """Levels of work and rest from the readings of `channel`. `on_ns`: of `load_of`; `slack_s`: what the marks may be
+    off all together; `kind_known`: False where nobody says what a reading is the mean of.
+    """
     begin = np.array([w.begin_ns for w in windows], np.int64)
     end = np.array([w.end_ns for w in windows], np.int64)
-    load = Load.of_stamps(begin, end)
+    load = Load.of_stamps(on_ns[:, 0], on_ns[:, 1])
     a_s, b_s = load.at(begin), load.at(end)
     reach_s = 1e-9 * max(remembered_ns(channel.reading), 2 * channel.reading.period_ns)
     seen = _readings(channel, load.origin_ns, float(a_s[0]), float(b_s[-1]), reach_s, edges=edges)
     if seen is None:
         return refused("too few readings lie within the marks")
-    model = _Model(load, a_s, b_s, edges=edges)
+    model = _Model(load, a_s, b_s, load.at(on_ns), edges=edges)
     if len(seen.power_w) < model.size + LEAST_READINGS:
         return refused(f"{len(seen.power_w)} readings are too few for levels of work and rest")
     trials = _trials(seen, model, _shapes(channel.reading, seen.period_s, kind_known=kind_known), slack_s)
@@ -155,21 +165,22 @@ def _readings(
 class _Model:
     """Columns of the levels: outside (before, after), in the marked time, work above rest, and how both drift."""
 
-    def __init__(self, load: Load, begin_s: FloatArray, end_s: FloatArray, *, edges: bool) -> None:
-        self.load, self.begin_s, self.end_s = load, begin_s, end_s
-        self.edges = edges
+    def __init__(self, load: Load, begin_s: FloatArray, end_s: FloatArray, on_s: FloatArray, *, edges: bool) -> None:
+        """Windows from `begin_s` to `end_s` (K,) of a load that is on during `on_s` (M, 2)."""
+        self.load, self.begin_s, self.end_s, self.on_s, self.edges = load, begin_s, end_s, on_s, edges
         first, last = float(begin_s[0]), float(end_s[-1])
         self.middle_s, self.half_s = (first + last) / 2, (last - first) / 2
         far = 1e6
         self.inside = _steps(load, [first - far, first, last, last + far], [0.0, 1.0, 0.0])
         self.after = _steps(load, [first - far, last, last + far], [0.0, 1.0])
-        self.pauses = bool(np.any(begin_s[1:] - end_s[:-1] > 0))
+        self.pauses = bool(np.any(on_s[1:, 0] - on_s[:-1, 1] > 0))
         self.names = (["outside", "after"] if edges else []) + ["rest"] * self.pauses + ["work"]
         self.names += ["drift of rest"] * self.pauses + ["drift of work"]
         place = (0.5 * (begin_s + end_s) - self.middle_s) / self.half_s
-        length = end_s - begin_s
-        rows = {"outside": 0 * length, "after": 0 * length, "rest": length, "work": length,
-                "drift of rest": length * place, "drift of work": length * place}  # fmt: skip
+        length, worked = end_s - begin_s, load.integral(end_s) - load.integral(begin_s)
+        rows = {"outside": 0 * length, "after": 0 * length, "rest": length, "work": worked,
+                "drift of rest": length * place, "drift of work": worked * place}  # fmt: skip
+        self.worked_s, self.edged = float(worked.mean()), len(on_s) / len(begin_s)
         self.window = np.column_stack([rows[n] for n in self.names])
 
     @property
@@ -311,15 +322,15 @@ def _judged(trials: _Trials, seen: _Seen, model: _Model) -> MarkedLevels:
     contrast = float(level[names.index("work")])
     rest_w = float(level[names.index("rest")]) if model.pauses else 0.0
     lag = float(weight @ trials.lag_s)
-    length = float((model.end_s - model.begin_s).mean())
+    length = float((model.on_s[:, 1] - model.on_s[:, 0]).mean())
     above = contrast if model.pauses else contrast - (float(level[0]) if model.edges else 0.0)
     hidden = _hidden(ends, float(trials.window_s[best]), model)
     return MarkedLevels(
         energy_j=mean, window_j=np.asarray(model.window @ level, np.float64),
         u_fit_j=float(np.sqrt(weight @ variance)), dof=dof,
         u_kernel_j=float(np.sqrt(weight @ (energy - mean) ** 2)),
-        u_late_j=abs(above) * min(LATE_S, length) / float(np.sqrt(3)),
-        u_hidden_j=HIDDEN * abs(above) * hidden * length,
+        u_late_j=abs(above) * min(LATE_S, length) * model.edged / float(np.sqrt(3)),
+        u_hidden_j=HIDDEN * abs(above) * hidden * model.worked_s,
         work_w=rest_w + contrast, rest_w=rest_w, lag_s=lag,
         u_lag_s=float(np.sqrt(weight @ (trials.lag_s - lag) ** 2)), window_s=float(weight @ trials.window_s),
         readings=len(rest), changes=float(trials.change[best]),
@@ -329,10 +340,10 @@ def _judged(trials: _Trials, seen: _Seen, model: _Model) -> MarkedLevels:
 def _hidden(ends_s: FloatArray, window_s: float, model: _Model) -> float:
     """Share of the places within the windows (0..1) that no reading's window saw."""
     place = (np.arange(PLACES) + 0.5) / PLACES
-    moment = model.begin_s[:, None] + place[None, :] * (model.end_s - model.begin_s)[:, None]
+    moment = model.on_s[:, :1] + place[None, :] * (model.on_s[:, 1:] - model.on_s[:, :1])
     order = np.sort(ends_s)
     near = np.searchsorted(order, moment)  # the first window that ends after the moment
     after = order[np.minimum(near, len(order) - 1)]
-    width = max(window_s, float(np.median(model.end_s - model.begin_s)) / PLACES)
+    width = max(window_s, float(np.median(np.diff(model.on_s, axis=1))) / PLACES)
     seen = (near < len(order)) & (after - width <= moment)
     return 1.0 - float(seen.any(axis=0).mean())

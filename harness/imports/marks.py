@@ -15,7 +15,7 @@ from harness.core.timeline import PHASE_CODE, Phase, Span, Timeline
 from harness.imports.source import Source, read_source
 
 MAX_ROWS = 2_000_000
-RULES = ("pairs", "steps", "span")
+RULES = ("pairs", "steps", "span", "pattern")
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,12 @@ def pairs_of(marks: Sequence[float], *, rule: str = "pairs") -> list[tuple[float
     """(begin, end) in seconds of the measured stretches.
 
     `pairs`: marks 0-1, 2-3, ...; `steps`: the moments at which a load is switched on, off, on, ... (written once or
-    twice), the stretches in which it is on; `span`: all from the first mark to the last.
+    twice), the stretches in which it is on; `span`: all from the first mark to the last; `pattern`: the same, with
+    marks in between that are those of `steps` (`stretches_of`).
     """
     if rule not in RULES:
         raise SpecError(f"--rule {rule!r} is unknown", hint=f"use one of {', '.join(RULES)}")
-    if rule == "span":
+    if rule in ("span", "pattern"):
         pairs = [(marks[0], marks[-1])] if len(marks) > 1 else []
     elif rule == "steps":
         moments = sorted(set(marks))
@@ -133,6 +134,11 @@ def pairs_of(marks: Sequence[float], *, rule: str = "pairs") -> list[tuple[float
             )
         last = b
     return pairs
+
+
+def stretches_of(marks: Sequence[float], *, rule: str) -> list[tuple[float, float]]:
+    """(begin, end) in seconds of the load's own on-stretches within a `pattern`; none of them by any other rule."""
+    return pairs_of(marks, rule="steps") if rule == "pattern" else []
 
 
 def counts_of(text: str | None, windows: int) -> list[int | None]:
