@@ -12,6 +12,7 @@ from drivers.simulated.ina219.subject import text_subject as sketch
 from drivers.simulated.joulescope.subject import subject as joulescope
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
 from drivers.simulated.monsoon.subject import lvpm_subject as lvpm
+from drivers.simulated.monsoon.subject import serial_subject as serial_lvpm
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
 from drivers.simulated.ppk2.subject import subject as profiler_kit
 from drivers.simulated.replay.subject import subject as replayed
@@ -65,6 +66,12 @@ def test_monsoon(check: Callable[[Subject], None], monsoon: Subject) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_monsoon_lvpm(check: Callable[[Subject], None]) -> None:
     with lvpm() as subject:
+        check(subject)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_monsoon_serial(check: Callable[[Subject], None]) -> None:
+    with serial_lvpm() as subject:
         check(subject)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class LvpmUnit(HvpmUnit):
     resistor_offset: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict(_OFFSETS))
 
     @classmethod
-    def draw(cls, seed: int, *, output_v: float = 4.2) -> LvpmUnit:
+    def draw(cls, seed: int, *, output_v: float = 4.2) -> Self:
         """A unit within plausible factory spread; zeros lie on both sides of 0."""
         rng = np.random.default_rng([seed, 0x2AB9, 1])
 

@@ -45,3 +45,14 @@ class FunctionSource:
 
 def _constant(value: float) -> Callable[[FloatArray], FloatArray]:
     return lambda t_s: np.full(len(t_s), value)
+
+
+class AtVoltage:
+    """The same power supplied at another voltage: for a meter whose output does not reach that of the bench."""
+
+    def __init__(self, source: SampleSource, voltage_v: float) -> None:
+        self._source, self._voltage_v = source, voltage_v
+
+    def take(self, until_ns: int) -> tuple[FloatArray, FloatArray]:
+        current_a, voltage_v = self._source.take(until_ns)
+        return current_a * voltage_v / self._voltage_v, np.full(len(voltage_v), self._voltage_v)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class HvpmUnit:
     counter_restarts: bool = False  # whether a start resets droppedCount is not documented
 
     @classmethod
-    def draw(cls, seed: int, *, output_v: float = 5.0) -> HvpmUnit:
+    def draw(cls, seed: int, *, output_v: float = 5.0) -> Self:
         """A unit within plausible factory spread."""
         rng = np.random.default_rng([seed, 0x2AB9])
 

@@ -18,6 +18,7 @@ KINDS: dict[str, Kind] = {
     "ina219": ina219.KIND,
     "ina219-text": ina219.TEXT_KIND,
     "monsoon": monsoon.KIND,
+    "monsoon-serial": monsoon.SERIAL_KIND,
     "pi5-pmic": pmic.KIND,
     "ppk2": ppk2.KIND,
     "rapl": rapl.KIND,
