@@ -17,7 +17,7 @@ from harness.core.errors import TransientError
 from harness.core.waiting import NS_PER_S, WaitClock
 
 SAME_AGAIN = 1.25  # updates: an answer that has not changed for so long is a new one with the same values
-TORN = 0.5  # updates: a second change so soon is the rest of the first
+TORN = 0.5  # updates: with several queries, a second change so soon is the rest of the first
 READ_AGAIN = 3
 
 
@@ -51,6 +51,7 @@ class Poller:
         self._arming = options.commands(self._reading.arm)
         self.torn = 0  # looks during which the values were renewed
         self._quiet_ns = self._begin_ns = 0
+        self._changed_ns: int | None = None
         self._last_ns: int | None = None
         self._last_reply: tuple[bytes, ...] | None = None
 
@@ -112,23 +113,22 @@ class Poller:
         before_ns = self._clock.now_ns()
         replies = self._replies()
         at_ns = (before_ns + self._clock.now_ns()) // 2
+        quiet_ns, self._quiet_ns = self._quiet_ns, at_ns
         if self._last_reply is None:  # somewhere in an update that began before
-            self._last_reply, self._quiet_ns, self._begin_ns = replies, at_ns, at_ns
+            self._last_reply, self._begin_ns, self._changed_ns = replies, at_ns, None
             return None
-        since_ns = at_ns - (self._begin_ns if self._last_ns is None else self._last_ns)
+        last_ns = self._begin_ns if self._last_ns is None else self._last_ns
         if replies == self._last_reply:
-            if since_ns < SAME_AGAIN * self._update_ns:
-                self._quiet_ns = at_ns
+            if at_ns - last_ns < SAME_AGAIN * self._update_ns:
                 return None
-            t_ns = at_ns
-        else:
-            self._last_reply = replies
-            if self._last_ns is not None and since_ns < TORN * self._update_ns:
-                self.torn += 1
-                self._quiet_ns = at_ns
-                return None
-            t_ns = (self._quiet_ns + at_ns) // 2
-        self._quiet_ns = at_ns
+            return self._look(last_ns + self._update_ns, replies, self._is_over(0))
+        self._last_reply = replies
+        t_ns = (quiet_ns + at_ns) // 2
+        several = len(self._queries) > 1  # they are not answered at once
+        if several and self._changed_ns is not None and t_ns - self._changed_ns < TORN * self._update_ns:
+            self.torn += 1
+            return None
+        self._changed_ns = t_ns
         return self._look(t_ns, replies, self._is_over(0))
 
     # --- both -----------------------------------------------------------------------------------------
