@@ -16,7 +16,8 @@ from typing import NoReturn
 
 from drivers.simulated.nvidia.layout import MAX_MIG
 from drivers.simulated.nvidia.smi.document import table, xml
-from drivers.simulated.nvidia.smi.fields import Seen, header, help_text, known, row
+from drivers.simulated.nvidia.smi.fields import Seen, help_text
+from drivers.simulated.nvidia.smi.query import Query, WrongQuery, driver_of, looks
 from drivers.simulated.nvidia.smi.setting import SETTINGS, change
 from drivers.simulated.nvidia.state import VARIABLE, SharedState, failing
 
@@ -39,7 +40,7 @@ FLAGS = {"-pm": "--persistence-mode", "-pl": "--power-limit", "-lgc": "--lock-gp
 def main(state: str, argv: Sequence[str]) -> None:
     """As the command of this name; ends the process."""
     try:
-        code = Program(SharedState(Path(os.environ.get(VARIABLE) or state)), _options(argv)).run()
+        code = Program(SharedState(Path(os.environ.get(VARIABLE) or state)), options_of(argv)).run()
     except FileNotFoundError:
         sys.stdout.write(REFUSED[9])
         code = 9
@@ -56,7 +57,7 @@ class _Parser(argparse.ArgumentParser):
         os._exit(INVALID)
 
 
-def _options(argv: Sequence[str]) -> argparse.Namespace:
+def options_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = _Parser("nvidia-smi", allow_abbrev=False)
     parser.add_argument("-L", "--list-gpus", action="store_true")
     parser.add_argument("-q", "--query", action="store_true")
@@ -83,8 +84,7 @@ class Program:
     def __init__(self, shared: SharedState, options: argparse.Namespace) -> None:
         self._shared, self._options = shared, options
         self._out = sys.stdout if options.filename is None else options.filename.open("w", encoding="ascii")
-        self._names: list[str] = []
-        self._units = self._header = True
+        self._query: Query | None = None
         self._passes = 0
 
     def run(self) -> int:
@@ -93,13 +93,16 @@ class Program:
         if code := int(state.init_ret):
             self._out.write(REFUSED.get(code, "Failed to initialize NVML: Unknown Error") + "\n")
             return code if code in REFUSED else OTHER
-        driver = int(bytes(state.driver_version).split(b".")[0])
+        driver = driver_of(state)
         if options.help_query_gpu:
             self._out.write(help_text(driver))
             return 0
-        if options.query_gpu is not None and (trouble := self._take_query(driver)):
-            self._out.write(trouble + "\n")
-            return INVALID
+        if options.query_gpu is not None:
+            try:
+                self._query = Query.of(options.query_gpu, options.format, driver)
+            except WrongQuery as error:
+                self._out.write(f"{error}\n")
+                return INVALID
         for name in SETTINGS:
             if getattr(options, name):
                 return self._set(name, str(getattr(options, name)))
@@ -110,44 +113,25 @@ class Program:
 
     # --- looking ----------------------------------------------------------------------------------------
 
-    def _take_query(self, driver: int) -> str:
-        words = self._options.format.split(",")
-        if "csv" not in words:
-            return '"--format=" switch is missing. Currently the only supported format is "csv".'
-        self._units, self._header = "nounits" not in words, "noheader" not in words
-        for name in self._options.query_gpu.split(","):
-            full = known(name, driver)
-            if full is None:
-                return f'Field "{name.strip()}" is not a valid field to query.\n'
-            self._names.append(full)
-        return ""
-
     def _looks(self) -> list[Seen]:
-        """The GPUs that are asked for, in order; [] where there is none."""
-        now = time.time()
-        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
-        seen = self._shared.copy()
-        listed = [k for k in range(seen.gpu_count) if seen.gpus[k].listed]
-        looks = [Seen(seen, seen.gpus[k], self._shared.now.gpus[k], i, stamp) for i, k in enumerate(listed)]
-        wanted = [word.strip() for word in self._options.id.split(",") if word.strip()]
-        return [look for look in looks if not wanted or any(_is(look, word) for word in wanted)]
+        return looks(self._shared, self._options.id, time.time())
 
     def _show(self) -> int:
-        looks = self._looks()
-        if not looks:
+        seen_now = self._looks()
+        if not seen_now:
             self._out.write("No devices were found\n")
             return NOT_FOUND
-        for seen in looks:
+        for seen in seen_now:
             if code := failing(seen.live, "handle"):
                 bus = bytes(seen.now.bus_id).decode("ascii")[4:]
                 words = {15: "GPU is lost.  Reboot the system to recover this GPU"}.get(code, "Unknown Error")
                 self._out.write(f"Unable to determine the device handle for GPU{bus}: {words}\n")
                 return code if code == 15 else OTHER
         every_s = self._every_s()
-        if self._names and self._header:
-            self._out.write(header(self._names) + "\n")
+        if self._query is not None and self._query.headed:
+            self._out.write(self._query.header() + "\n")
         while True:
-            self._pass(looks)
+            self._pass(seen_now)
             self._out.flush()
             if every_s is None:
                 return 0
@@ -158,28 +142,25 @@ class Program:
                 return OTHER
             jitter_s = random.expovariate(1e6 / jitter) if (jitter := self._shared.now.smi_jitter_us) else 0.0
             time.sleep(every_s + jitter_s)
-            looks = self._looks()
+            seen_now = self._looks()
 
     def _every_s(self) -> float | None:
         if self._options.loop_ms is not None:
             return float(self._options.loop_ms) / 1000
         return None if self._options.loop is None else float(self._options.loop)
 
-    def _pass(self, looks: Sequence[Seen]) -> None:
+    def _pass(self, seen_now: Sequence[Seen]) -> None:
         self._passes += 1
-        version = bytes(self._shared.now.driver_version).decode("ascii")
-        cuda = int(self._shared.now.cuda_version)
-        if self._names:
-            broken = self._shared.now.smi_fault == LOOP_DEFECT and self._passes > max(1, self._shared.now.smi_after)
-            for seen in looks:
-                text = row(seen, self._names, units=self._units)
-                self._out.write((_broken(text, self._names) if broken else text) + "\n")
+        state = self._shared.now
+        version, cuda = bytes(state.driver_version).decode("ascii"), int(state.cuda_version)
+        stamp = time.strftime("%a %b %d %H:%M:%S %Y")
+        if self._query is not None:
+            broken = state.smi_fault == LOOP_DEFECT and self._passes > max(1, state.smi_after)
+            self._out.write("".join(f"{line}\n" for line in self._query.rows(seen_now, broken=broken)))
         elif self._options.query and self._options.xml_format:
-            stamp = time.strftime("%a %b %d %H:%M:%S %Y")
-            self._out.write(xml(looks, driver_version=version, cuda_version=cuda, stamp=stamp))
+            self._out.write(xml(seen_now, driver_version=version, cuda_version=cuda, stamp=stamp))
         else:
-            stamp = time.strftime("%a %b %d %H:%M:%S %Y")
-            self._out.write(table(looks, driver_version=version, cuda_version=cuda, stamp=stamp))
+            self._out.write(table(seen_now, driver_version=version, cuda_version=cuda, stamp=stamp))
 
     def _list(self) -> int:
         for seen in self._looks():
@@ -194,11 +175,11 @@ class Program:
     # --- setting ----------------------------------------------------------------------------------------
 
     def _set(self, name: str, value: str) -> int:
-        looks = self._looks()
-        if not looks:
+        seen_now = self._looks()
+        if not seen_now:
             self._out.write("No devices were found\n")
             return NOT_FOUND
-        for seen in looks:
+        for seen in seen_now:
             code, words = change(self._shared.now, seen, name, value)
             self._out.write(words + "\n")
             if code:
@@ -206,17 +187,3 @@ class Program:
                 return code
         self._out.write("All done.\n")
         return 0
-
-
-def _is(seen: Seen, word: str) -> bool:
-    """Whether a GPU is meant by its index, UUID or PCI address."""
-    if ":" in word:
-        return bytes(seen.now.bus_id).decode("ascii").lower().endswith(word.lower()[-12:])
-    return word in (str(seen.index), bytes(seen.now.uuid).decode("ascii"))
-
-
-def _broken(text: str, names: Sequence[str]) -> str:
-    """A row of the loop defect: what is measured is an error, what the GPU is stays."""
-    stable = ("timestamp", "index", "name", "uuid", "pci.bus_id", "driver_version", "count", "serial")
-    words = text.split(", ")
-    return ", ".join(w if n in stable else "[Unknown Error]" for n, w in zip(names, words, strict=True))
