@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.readings.curve import CHUNK
+from harness.core.clock import Int64Array
 from harness.core.trace import ReadingKind, Trace
 
 MIN_PILE = 30  # readings at the top code
@@ -20,6 +21,8 @@ BELOW = 0.005  # of the largest code: the stretch of codes the pile is compared 
 MIN_BELOW = 10  # readings in that stretch, at least
 STEEP = 8  # the top code holds this many times more than the fullest of them
 SAID = "saturated_samples"  # a driver's count of readings at its converter's end
+MOST_CODES = 1_000_000  # in that stretch; where there are more, they are no codes but printed numbers
+MIN_VALUES = 5  # of those in that stretch, so that they show the scatter
 MIN_CODES = 400  # distinct codes a column must span, else it is too coarse to tell
 
 
@@ -56,14 +59,30 @@ def _of_column(trace: Trace, name: str, rows: Sequence[tuple[int, int]]) -> int:
     if top is None or low is None or top - low < MIN_CODES:
         return 0
     reach = max(int(abs(top) * BELOW), 3)
-    counts = np.zeros(reach + 1, np.int64)  # of the codes top - reach .. top
-    for a, b in _pieces(rows):
-        part = raw[a:b] if codes is None else raw[a:b][codes[a:b] == code]
-        near = part[part >= top - reach].astype(np.int64) - (top - reach)
-        counts += np.bincount(near, minlength=reach + 1)
+    parts = (raw[a:b] if codes is None else raw[a:b][codes[a:b] == code] for a, b in _pieces(rows))
+    near = (part[part >= top - reach].astype(np.int64) - (top - reach) for part in parts)
+    if reach > MOST_CODES:
+        counts = _of_printed(np.concatenate(list(near)), top - low)
+    else:
+        counts = np.zeros(reach + 1, np.int64)  # of the codes top - reach .. top
+        for part in near:
+            counts += np.bincount(part, minlength=reach + 1)
     pile, below = int(counts[-1]), counts[:-1]
     clipped = pile >= MIN_PILE and int(below.sum()) >= MIN_BELOW and pile > STEEP * int(below.max())
     return pile if clipped else 0
+
+
+def _of_printed(near: Int64Array, span: int) -> Int64Array:
+    """How many readings each value has that occurs in `near`, ascending; only the last one's if they are too coarse.
+
+    Numbers that an instrument printed are no codes: they are far apart, and many of one value are no pile where the
+    display hides the scatter.
+    """
+    values, counts = np.unique(near, return_counts=True)
+    steps = np.diff(values)
+    if len(values) <= MIN_VALUES or span < MIN_CODES * int(steps.min()):
+        return np.asarray(counts[-1:], np.int64)
+    return np.asarray(counts, np.int64)
 
 
 def _coarsest(trace: Trace, name: str) -> int:
