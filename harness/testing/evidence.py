@@ -49,6 +49,11 @@ EVIDENCE = {
         ("tests/drivers/monsoon/data/hvpm-1s.bin", "tests/drivers/monsoon/test_monsoon_official.py"),
         from_device=False,
     ),
+    "monsoon-serial": Evidence(
+        "frames and formulas of three published hosts; no capture of a unit yet",
+        ("tests/drivers/monsoon-serial/test_serial_lvpm_vectors.py",),
+        from_device=False,
+    ),
     "pi5-pmic": Evidence(
         "published lines of vcgencmd pmic_read_adc",
         ("tests/drivers/pmic/data/lines.txt", "tests/drivers/pmic/test_pmic.py"),

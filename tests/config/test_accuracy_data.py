@@ -21,7 +21,8 @@ from harness.config.facts import ChannelAccuracySection
 from harness.core.ports import MeterRequest
 
 METERS = Path(__file__).parents[2] / "device_configs" / "meters"
-LEFT_TO_THE_DRIVER = {"ina2xx", "ina219-text", "replay"}  # by the chip or the digits found, or by the recording
+# by the chip or the digits found, by the resistors that a unit names, or by the recording
+LEFT_TO_THE_DRIVER = {"ina2xx", "ina219-text", "monsoon-serial", "replay"}
 
 
 def sections(name: str, channel: str) -> tuple[ChannelAccuracySection, ...]:

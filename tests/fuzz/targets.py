@@ -179,6 +179,32 @@ def sketches() -> Target:
     return Target("ina219-text", samples, check)
 
 
+# --- Monsoon LVPM, old serial firmware ---------------------------------------------------------------
+
+
+def serial_lvpm() -> Target:
+    from drivers.monsoon.serial_frames import FrameSplitter, data_packet, frame
+
+    def packet(first: int, kind: int) -> bytes:
+        return frame(data_packet(first, kind, [(200 * k, 3, -5, 33_600 + first) for k in range(7)]))
+
+    samples = [b"".join(packet(first + k, k % 3) for k in range(6)) for first in range(4)]
+
+    def check(data: bytes) -> bool:
+        found = FrameSplitter().feed(data)
+        at = 0
+        for payload in found:
+            length = len(payload) + 1
+            whole = bytes([length]) + payload + bytes([(length + sum(payload)) % 256])
+            require(
+                whole in data[at:], f"a packet of {length} bytes with its checksum is not in the line, or not in order"
+            )
+            at = data.index(whole, at) + len(whole)
+        return bool(found)
+
+    return Target("monsoon-serial", samples, check)
+
+
 # --- numbers of single files ------------------------------------------------------------------------
 
 
@@ -243,5 +269,5 @@ def nvidia_smi() -> Target:
 
 
 TARGETS: tuple[Callable[[], Target], ...] = (
-    tegrastats, pmic, inas, sketches, powercap, battery, nvidia_smi
+    tegrastats, pmic, inas, sketches, serial_lvpm, powercap, battery, nvidia_smi
 )  # fmt: skip

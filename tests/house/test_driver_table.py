@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.testing.conformance import CHECKS
-from harness.testing.driver_table import code_lines, count_code, driver_rows, subjects_of
+from harness.testing.driver_table import code_lines, count_code, driver_of, driver_rows, subjects_of
 from harness.testing.evidence import EVIDENCE
 
 ALL = f"{len(CHECKS)} of {len(CHECKS)}"
@@ -51,7 +51,7 @@ def driver_rows_without_suite() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {name: set() for name in DRIVERS}
     for trial in find_trials():
         if trial.fault != "none":
-            found[trial.meter].add(trial.fault)
+            found[driver_of(trial.meter, DRIVERS)].add(f"{trial.meter}: {trial.fault}")
     return found
 
 

@@ -17,12 +17,10 @@ from drivers.monsoon.meter import open_meter
 from drivers.monsoon.models import LVPM_MODEL, lvpm_scale
 from drivers.monsoon.split import to_slots
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, LvpmUnit
-from drivers.simulated.monsoon.lvpm_trials import trials
 from drivers.simulated.usb_inprocess import InProcessUsbBackend
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import MeterRequest
 from harness.core.trace import join_blocks
-from harness.testing import kit
 from tests.drivers.monsoon import official
 from tests.drivers.monsoon.packets import REFERENCE, ZERO, packet
 from tests.drivers.monsoon.test_monsoon_codec import trace_of
@@ -30,8 +28,6 @@ from tests.drivers.monsoon.test_monsoon_official import Ticking
 
 Bench = Callable[..., Any]
 QUIET = LvpmUnit(noise_counts=0.0, voltage_noise_counts=0.0, zero_walk=0.0, invalid_rate=0.0)
-
-test_faults = kit.fault_tests(trials)
 
 
 def signed(coarse: int, fine: int, volt: int, *, kind: int = 0) -> bytes:
