@@ -12,8 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.analyse import analyse_run
 from harness.core.clock import FloatArray
+from harness.core.result import EnergyResult
+from harness.imports import nvidia_smi
+from harness.imports.foreign import write_run
+from harness.imports.meter import Declared
+from harness.imports.nvidia_smi import SmiOptions
 from harness.imports.source import Source
+from harness.store.run_reader import RunReader
 
 STEP_S = 2e-4
 BEGIN_US = 1_700_000_000_000_000
@@ -118,6 +125,27 @@ def world(seed: int, drawn: Drawn | None = None) -> PartTimeWorld:
         float(update), float(window), float(delay), float(gain), np.stack([begin, end], axis=1).ravel() - first,
         joule(begin, end), float(joule(begin[:1], end[-1:])[0]), row - first, value[last], (outside, off, on),
     )  # fmt: skip
+
+
+KINDS_OF_WORLDS = {
+    "part-time": Drawn(),
+    "part-time, strict load": Drawn(strict=True),
+    "part-time, in step within 3 %": Drawn(strict=True, load=(0.97, 1.03)),
+    "part-time, in step within 0.5 %": Drawn(strict=True, load=(0.995, 1.005)),
+    "part-time, two periods an update": Drawn(strict=True, load=(0.495, 0.505)),
+    "mean": Drawn(duty=(1.0, 1.0)),
+    "running mean": Drawn(duty=(2.0, 12.0)),
+}
+
+
+def judged(made: PartTimeWorld, root: Path, *, rule: str) -> tuple[EnergyResult, float]:
+    """(what the shipped importer and analysis say of it, the true energy per window); the run is written to `root`."""
+    run = nvidia_smi.build(
+        made.source(), made.marks_s.tolist(), None, SmiOptions(kind=made.kind, window_s=made.window_s, rule=rule),
+        Declared(gain_rel=GAIN_LIMIT, offset_w=0.0, accuracy_source="made up"),
+    )  # fmt: skip
+    result = analyse_run(RunReader.open(write_run(root, run))).primary
+    return result, float(made.window_j.mean()) if rule == "steps" else made.span_j
 
 
 def _log(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
