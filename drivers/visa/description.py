@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.visa.sections import Commands, Instrument, When
+from drivers.visa.sections import Buffered, Commands, Instrument, Polled, When
 from harness.core.errors import SpecError
 from harness.io.complain import validated
 from harness.io.yaml_lines import Document, Location, load_yaml
@@ -19,6 +19,7 @@ from harness.io.yaml_lines import Document, Location, load_yaml
 SHIPPED = Path(__file__).parent / "instruments"
 PLACE = re.compile(r"\{(\w+)\}")
 RANGE_PLACE = "range"  # in the commands that fix a range: the step
+FETCH_PLACES = ("first", "last", "most")  # in the query that fetches records
 UNUSED = "-"
 ENERGY = "energy"  # in `when`, beside the options: 1 if the energy is integrated on board
 DRIVERS_OPTIONS = {
@@ -87,6 +88,7 @@ def _check(described: Described) -> None:
     _check_options(described)
     for at, message in _messages(this):
         allowed = {*this.options, *({RANGE_PLACE} if at[:1] == ("ranges",) and "fix" in at else ())}
+        allowed |= set(FETCH_PLACES) if at == ("reading", "fetch", "query") else set()
         for name in PLACE.findall(message):
             if name not in allowed:
                 raise document.error(f"{{{name}}} stands for nothing", at, hint=_one_of(name, allowed, "options"))
@@ -122,10 +124,14 @@ def _check_numbers(described: Described) -> None:
     this = described.instrument
     places: list[tuple[Location, object]] = [(("reading", "update_s"), this.reading.update_s)]
     places += [(("items", name, "constant"), item.constant) for name, item in this.items.items()]
+    if isinstance(this.reading, Buffered):
+        places.append((("reading", "fetch", "capacity"), this.reading.fetch.capacity))
     for name, channel in this.channels.items():
         places += [(("channels", name, key), getattr(channel, key)) for key in ("window_s", "tau_s")]
         for k, limits in enumerate(channel.accuracy):
-            places += [(("channels", name, "accuracy", k, key), getattr(limits, key)) for key in ("at_v", "at_a")]
+            places += [
+                (("channels", name, "accuracy", k, key), getattr(limits, key)) for key in ("at_v", "at_a", "more_rel")
+            ]
     for at, value in places:
         if isinstance(value, str):
             option = this.options.get(value)
@@ -141,12 +147,11 @@ def _check_numbers(described: Described) -> None:
 def _check_items(described: Described) -> None:
     document, this = described.document, described.instrument
     read: set[str] = set()
-    for k, query in enumerate(this.reading.values):
-        at: Location = ("reading", "values", k, "items")
-        for name in query.items:
+    for at, names, once in _lists_of_items(this):
+        for name in names:
             if name != UNUSED and name not in this.items:
                 raise document.error(f"there is no item {name!r}", at, hint=_one_of(name, this.items, "items"))
-            if name in read and not query.when:
+            if name in read and once:
                 raise document.error(f"the item {name!r} is read twice", at, hint=f'write "{UNUSED}" for one of them')
             read |= {name} - {UNUSED}
     for name, item in this.items.items():
@@ -169,8 +174,46 @@ def _check_items(described: Described) -> None:
                 place,
                 hint="name the item to look at: level: u",
             )
-    if this.reading.over is not None and this.reading.over.query is None and this.reading.updated is None:
+    reading = this.reading
+    if isinstance(reading, Buffered):
+        _check_buffered(document, this, reading)
+    elif reading.over is not None and reading.over.query is None and reading.updated is None:
         raise document.error("over has no register", ("reading", "over"), hint="add its query")
+
+
+def _lists_of_items(this: Instrument) -> Iterator[tuple[Location, tuple[str, ...], bool]]:
+    """(place, items that are read there, whether each must be read there alone)."""
+    if isinstance(this.reading, Buffered):
+        yield ("reading", "record"), this.reading.record, True
+        return
+    for k, query in enumerate(this.reading.values):
+        yield ("reading", "values", k, "items"), query.items, not query.when
+
+
+def _check_buffered(document: Document, this: Instrument, reading: Buffered) -> None:
+    at: Location = ("reading",)
+    if reading.time is not None and reading.time not in reading.record:
+        raise document.error(f"a record holds no {reading.time!r}", (*at, "time"), hint="name one of its items")
+    if reading.time is not None and reading.chunk_s is not None:
+        raise document.error("records with a time need no chunk_s", (*at, "chunk_s"), hint="leave it out")
+    if reading.wraps_s is not None and reading.time is None:
+        raise document.error("wraps_s is of no time", (*at, "wraps_s"), hint="name the item that holds it: time")
+    indexed = "{first}" in reading.fetch.query and "{last}" in reading.fetch.query
+    if indexed != (reading.fetch.count is not None):
+        raise document.error(
+            "{first} and {last} need `count`, and nothing else does", (*at, "fetch"),
+            hint="give the query that says how many records there are",
+        )  # fmt: skip
+    if this.energy is not None:
+        raise document.error("an instrument that is buffered has no `energy`", ("energy",), hint="leave it out")
+    for name, section in this.ranges.items():
+        if section.auto:
+            raise document.error(
+                "ranges of a buffered instrument are fixed", ("ranges", name, "auto"), hint="leave `auto` out"
+            )
+    for name, item in this.items.items():
+        if item.must_be is not None:
+            raise document.error("only polled items can be held against a range", ("items", name), hint="leave it out")
 
 
 def _check_channel(described: Described, name: str) -> None:
@@ -194,6 +237,14 @@ def _check_channel(described: Described, name: str) -> None:
     for kind, key in (("part_time", "window_s"), ("filtered", "tau_s")):
         if channel.kind == kind and getattr(channel, key) is None:
             raise document.error(f"the channel {name!r} is {kind}, of unknown {key}", at, hint=f"add {key}")
+    for k, limits in enumerate(channel.accuracy):
+        for range_name, key in (("voltage", "at_v"), ("current", "at_a")):
+            if limits.range_rel and range_name not in this.ranges and getattr(limits, key) is None:
+                raise document.error(
+                    f"range_rel is of a {range_name} range that is not there",
+                    (*at, "accuracy", k),
+                    hint=f"add {key}: the largest one in use",
+                )
     for k, limits in enumerate(channel.accuracy[:-1]):
         if not limits.when:
             raise document.error("limits after this one never count", (*at, "accuracy", k), hint="put it last")
@@ -207,10 +258,16 @@ def _messages(this: Instrument) -> Iterator[tuple[Location, str]]:
     for at, commands in _command_lists(this):
         for k, command in enumerate(commands):
             yield (*at, k), command.send if isinstance(command, When) else command
-    for k, query in enumerate(reading.values):
-        yield ("reading", "values", k, "query"), query.query
-    for key in ("updated", "over"):
-        section = getattr(reading, key)
+    if isinstance(reading, Polled):
+        for k, query in enumerate(reading.values):
+            yield ("reading", "values", k, "query"), query.query
+    else:
+        yield ("reading", "fetch", "query"), reading.fetch.query
+        for key, message in (("count", reading.fetch.count), ("period", reading.period)):
+            if message is not None:
+                yield ("reading", key), message
+    for key in ("updated", "over", "skipped", "state"):
+        section = getattr(reading, key, None)
         if section is not None and section.query is not None:
             yield ("reading", key, "query"), section.query
     if this.energy is not None and this.energy.state is not None:
@@ -225,6 +282,9 @@ def _messages(this: Instrument) -> Iterator[tuple[Location, str]]:
 def _command_lists(this: Instrument) -> Iterator[tuple[Location, Commands]]:
     yield from ((("clear",), this.clear), (("configure",), this.configure), (("finish",), this.finish))
     yield ("reading", "arm"), this.reading.arm
+    if isinstance(this.reading, Buffered):
+        yield ("reading", "start"), this.reading.start
+        yield ("reading", "stop"), this.reading.stop
     for name, section in this.ranges.items():
         yield ("ranges", name, "auto"), section.auto
         yield ("ranges", name, "fix"), section.fix
@@ -238,8 +298,9 @@ def _conditions(this: Instrument) -> Iterator[tuple[Location, list[str]]]:
         for k, command in enumerate(commands):
             if isinstance(command, When):
                 yield (*at, k, "when"), list(command.when)
-    for k, query in enumerate(this.reading.values):
-        yield ("reading", "values", k, "when"), list(query.when)
+    if isinstance(this.reading, Polled):
+        for k, query in enumerate(this.reading.values):
+            yield ("reading", "values", k, "when"), list(query.when)
     for name, channel in this.channels.items():
         for k, limits in enumerate(channel.accuracy):
             yield ("channels", name, "accuracy", k, "when"), list(limits.when)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Sequence
 
 from drivers.visa.acquisition import Acquisition
+from drivers.visa.buffered_meter import BufferedVisa
 from drivers.visa.options import VisaOptions
 from drivers.visa.polled import Poller
 from drivers.visa.ranging import Ranged, set_ranges
 from drivers.visa.rows import Judge, calibration, channel_specs, channels_in_use, columns, items_of
+from drivers.visa.sections import Buffered, Polled
 from drivers.visa.self_test import check
 from drivers.visa.talk import Talk
 from harness.core.clock import HOST
@@ -26,9 +28,11 @@ LATE_SHARE = 0.5  # updates: a poll so late may miss one
 FASTEST_POLL_S, SLOWEST_POLL_S = 0.01, 0.1
 
 
-def open_meter(request: MeterRequest, *, clock: WaitClock | None = None) -> VisaMeter:
+def open_meter(request: MeterRequest, *, clock: WaitClock | None = None) -> VisaMeter | BufferedVisa:
     """The entry point of this driver. Raises SpecError for options or a description that are wrong."""
-    return VisaMeter(request, VisaOptions.parse(request), clock if clock is not None else RealClock())
+    options, clock = VisaOptions.parse(request), clock if clock is not None else RealClock()
+    buffered = isinstance(options.described.instrument.reading, Buffered)
+    return BufferedVisa(request, options, clock) if buffered else VisaMeter(request, options, clock)
 
 
 class VisaMeter:
@@ -54,7 +58,8 @@ class VisaMeter:
     def poll_s(self) -> float:
         """How often the instrument is asked for new values."""
         update_s = self._options.update_s
-        if self._options.described.instrument.reading.triggered:
+        reading = self._options.described.instrument.reading
+        if isinstance(reading, Polled) and reading.triggered:
             return update_s
         return self._options.poll_s or min(max(update_s / POLLS_PER_UPDATE, FASTEST_POLL_S), SLOWEST_POLL_S)
 

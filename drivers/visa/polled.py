@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from drivers.visa.description import UNUSED
 from drivers.visa.numbers import NOT_A_NUMBER, Number, number, without_header
 from drivers.visa.options import VisaOptions
+from drivers.visa.sections import Polled
 from drivers.visa.talk import SHOWN, Talk
 from harness.core.errors import TransientError
 from harness.core.waiting import NS_PER_S, WaitClock
@@ -39,7 +40,9 @@ class Poller:
     def __init__(self, talk: Talk, clock: WaitClock) -> None:
         self._talk, self._clock = talk, clock
         options: VisaOptions = talk.options
-        self._reading = options.described.instrument.reading
+        reading = options.described.instrument.reading
+        assert isinstance(reading, Polled)
+        self._reading = reading
         self._update_ns = round(options.update_s * NS_PER_S)
         self._queries = [(options.text(q.query), q.items) for q in self._reading.values if options.holds(q.when)]
         items = options.described.instrument.items
@@ -75,7 +78,7 @@ class Poller:
         if not register & mask:
             self._quiet_ns = at_ns
             return None
-        t_ns = (self._quiet_ns + at_ns) // 2
+        t_ns = self._between(self._quiet_ns, at_ns)
         flags = register
         for again in range(READ_AGAIN):
             replies = self._replies()
@@ -84,7 +87,7 @@ class Poller:
             if not after & mask:
                 break
             flags |= after
-            t_ns = (at_ns + after_ns) // 2
+            t_ns = self._between(at_ns, after_ns)
             at_ns = after_ns
             self.torn += 1
             if again == READ_AGAIN - 1:
@@ -123,13 +126,17 @@ class Poller:
                 return None
             return self._look(last_ns + self._update_ns, replies, self._is_over(0))
         self._last_reply = replies
-        t_ns = (quiet_ns + at_ns) // 2
+        t_ns = self._between(quiet_ns, at_ns)
         several = len(self._queries) > 1  # they are not answered at once
         if several and self._changed_ns is not None and t_ns - self._changed_ns < TORN * self._update_ns:
             self.torn += 1
             return None
         self._changed_ns = t_ns
         return self._look(t_ns, replies, self._is_over(0))
+
+    def _between(self, quiet_ns: int, at_ns: int) -> int:
+        """When the newest update was that was not there at `quiet_ns` and is at `at_ns`: within the last update."""
+        return (max(quiet_ns, at_ns - self._update_ns) + at_ns) // 2
 
     # --- both -----------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ def set_ranges(talk: Talk, poller: Poller, clock: WaitClock, poll_s: float) -> R
     open_ones = [name for name, size in options.ranges.items() if size is None]
     for name, size in options.ranges.items():
         if size is not None:
-            _fix(talk, name, sections[name], size)
+            fix_range(talk, name, sections[name], size)
             found.sizes[name] = size
             found.said[name] = "asked for"
     if open_ones:
@@ -53,7 +53,7 @@ def set_ranges(talk: Talk, poller: Poller, clock: WaitClock, poll_s: float) -> R
                     hint=f"is the board supplied through it? Or give {name}_range yourself",
                 )
             size = choose(sections[name], level * headroom)
-            _fix(talk, name, sections[name], size)
+            fix_range(talk, name, sections[name], size)
             found.sizes[name] = size
             found.said[name] = f"a pass of {options.ranging_s:g} s saw {level:.4g}, headroom {headroom:g}"
     if found.sizes:
@@ -66,7 +66,8 @@ def choose(section: RangeSection, level: float) -> float:
     return next((size for size, _ in section.steps if size >= level * (1 - 1e-9)), section.steps[-1][0])
 
 
-def _fix(talk: Talk, name: str, section: RangeSection, size: float) -> None:
+def fix_range(talk: Talk, name: str, section: RangeSection, size: float) -> None:
+    """Set it. DeviceError if the instrument says that another one is in force."""
     text = next(text for step, text in section.steps if step == size)
     talk.require(talk.options.commands(section.fix, **{RANGE_PLACE: text}))
     if section.query is None:

@@ -160,9 +160,9 @@ def _accuracy(options: VisaOptions, name: str, sizes: Mapping[str, float]) -> Ac
     at_v = options.number(limits.at_v) or sizes.get("voltage", 0.0)
     at_a = options.number(limits.at_a) or sizes.get("current", 0.0)
     return Accuracy(
-        gain_rel=limits.reading_rel,
+        gain_rel=limits.reading_rel + (options.number(limits.more_rel) or 0.0),
         offset_w=limits.offset_w
-        + limits.range_rel * (math.prod(sizes.values()) if sizes else 0.0)
+        + limits.range_rel * sizes.get("voltage", at_v) * sizes.get("current", at_a)
         + limits.offset_a * at_v
         + limits.offset_v * at_a,
         noise_w=limits.noise_w,

@@ -174,10 +174,49 @@ class Polled(Section):
 
 
 class State(Section):
-    """What the integrator does: it runs if the answer to `query` matches `running`."""
+    """What the integrator, or a buffered acquisition, does: it runs if the answer to `query` matches `running`."""
 
     query: Message
     running: Pattern
+
+
+class Fetch(Section):
+    """How records are had. `query` may hold {first}, {last} (then they stay there, and `count` says how many there are,
+    up to `capacity`) or {most} (then they are taken away)."""
+
+    query: Message
+    most: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    count: Message | None = None
+    capacity: NumberOrOption | None = None
+
+
+class Buffered(Section):
+    """Records that the instrument takes by itself, `update_s` apart, and keeps for `holds_s`.
+
+    `period`: asks for the period, in s, that it made of the one asked for; `updated`: tells that there is something to
+    be fetched; `skipped`: that something was lost; `record`: items of a record, "-" for what is not used; `time`: the
+    item that holds its time (s since the first, from 0 again after `wraps_s`); `chunk_s`: records come, and are lost,
+    in chunks of that length; `state`: tells an instrument that somebody left acquiring.
+    """
+
+    style: Literal["buffered"]
+    update_s: NumberOrOption
+    period: Message | None = None
+    arm: Commands = ()
+    start: Commands
+    stop: Commands
+    state: State | None = None
+    updated: Register | None = None
+    skipped: Register | None = None
+    fetch: Fetch
+    form: Literal["ascii", "real32", "real64"] = "ascii"
+    order: Literal["big", "little"] = "big"
+    record: Annotated[tuple[str, ...], Field(min_length=1)]
+    time: Name | None = None
+    wraps_s: Positive | None = None
+    chunk_s: Positive | None = None
+    holds_s: Positive
+    poll_s: Positive = 0.05
 
 
 class Energy(Section):
@@ -191,12 +230,14 @@ class Energy(Section):
 class AccuracySection(Section):
     """Limits of error where the options are as in `when`; the first that fits counts.
 
-    `reading_rel`: of the reading; `range_rel`: of the product of all ranges in use; `offset_a`: times `at_v` (or the
-    voltage range); `offset_v`: times `at_a` (or the current range); `offset_w`; `noise_w`: of one reading.
+    `reading_rel`: of the reading, to which `more_rel` is added (the tolerance of a constant); `range_rel`: of the
+    product of both ranges (`at_v` or `at_a` stands for one that is not there); `offset_a`: times `at_v` (or the voltage
+    range); `offset_v`: times `at_a` (or the current range); `offset_w`; `noise_w`: of one reading.
     """
 
     when: Conditions = {}
     reading_rel: Annotated[float, Field(gt=0, le=1)]
+    more_rel: NumberOrOption | None = None
     range_rel: Share = 0.0
     offset_w: NotNegative = 0.0
     offset_a: NotNegative = 0.0
@@ -231,7 +272,7 @@ class Instrument(Section):
     configure: Commands = ()
     ranges: dict[Name, RangeSection] = {}
     items: Annotated[dict[Name, ItemSection], Field(min_length=1)]
-    reading: Polled
+    reading: Annotated[Polled | Buffered, Field(discriminator="style")]
     energy: Energy | None = None
     channels: Annotated[dict[str, ChannelSection], Field(min_length=1)]
     finish: Commands = ()
