@@ -233,6 +233,11 @@ class NvidiaMachine:
         self.shared.close()
 
 
+def simulator(root: Path, *products: str, energy_j: Energy = lambda t_s: 100.0 * t_s, seed: int = 1) -> NvidiaMachine:
+    """A machine below `root` with these GPUs (keys of PRODUCTS; one A100 if none is named), each drawing `energy_j`."""
+    return NvidiaMachine(root, [GpuSpec(product, energy_j) for product in products or ("a100",)], seed=seed)
+
+
 class Feeder:
     """Advances a machine in real time, from a thread, until closed. Time 0 is when it is made."""
 

@@ -53,15 +53,17 @@ class Product:
 _SECOND = Figure(0.1, 1.0)
 _WHOLE = Figure(0.1, 0.1)
 _QUARTER = Figure(0.1, 0.025)
+_HALF = Figure(0.02, 0.01)
+_SLOW = Figure(0.0667, 0.0667, tau_s=0.8)
 
 PRODUCTS: Mapping[str, Product] = {
     "k40": Product(
         "Tesla K40m", KEPLER, (3, 5), 11441 << 20, 2880, 0x102310DE, (235, 150, 235), (875, 875, 3004, 540),
-        Figure(0.0667, 0.0667, tau_s=0.8), energy_s=None,
+        _SLOW, instant=_SLOW, energy_s=None,
     ),
     "gtx1080": Product(
         "NVIDIA GeForce GTX 1080", PASCAL, (6, 1), 8 * GIB, 2560, 0x1B8010DE, (180, 90, 216), (1911, 1911, 5005, 1708),
-        Figure(0.02, 0.01), energy_s=None, brand=5, board="GeForce", fan=True, app_clocks=False, ecc=False,
+        _HALF, instant=_HALF, energy_s=None, brand=5, board="GeForce", fan=True, app_clocks=False, ecc=False,
     ),
     "gtx745": Product(
         "NVIDIA GeForce GTX 745", MAXWELL, (5, 0), 4 * GIB, 384, 0x138210DE, None, (1033, 1033, 900, 929),
@@ -69,14 +71,16 @@ PRODUCTS: Mapping[str, Product] = {
     ),
     "v100": Product(
         "Tesla V100-SXM2-16GB", VOLTA, (7, 0), 16 * GIB, 5120, 0x1DB110DE, (300, 150, 300), (1530, 1530, 877, 1372),
-        Figure(0.02, 0.01), energy_s=0.02,
+        _HALF, instant=_HALF, energy_s=0.02,
     ),
     "t4": Product(
         "Tesla T4", TURING, (7, 5), 15360 << 20, 2560, 0x1EB810DE, (70, 60, 70), (1590, 1590, 5001, 1470), _WHOLE,
+        instant=_WHOLE,
     ),
     "rtx2080ti": Product(
         "NVIDIA GeForce RTX 2080 Ti", TURING, (7, 5), 11264 << 20, 4352, 0x1E0710DE, (250, 100, 280),
-        (2100, 2100, 7000, 1950), _WHOLE, brand=5, board="GeForce", fan=True, app_clocks=False, ecc=False,
+        (2100, 2100, 7000, 1950), _WHOLE, instant=_WHOLE, brand=5, board="GeForce", fan=True,
+        app_clocks=False, ecc=False,
     ),
     "a100": Product(
         "NVIDIA A100-SXM4-40GB", AMPERE, (8, 0), 40 * GIB, 6912, 0x20B010DE, (400, 100, 400), (1410, 1410, 1215, 1290),

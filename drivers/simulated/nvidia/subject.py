@@ -1,4 +1,4 @@
-"""NVML for the conformance suite: a machine with two GPUs (`joulebench.subjects`)."""
+"""NVML and nvidia-smi for the conformance suite: a machine with two GPUs (`joulebench.subjects`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 from drivers.nvidia.nvml_meter import open_meter
 from drivers.nvidia.nvml_onboard import open_on_board
+from drivers.nvidia.smi_onboard import open_on_board as open_smi
 from drivers.simulated.nvidia.machine import GpuSpec, NvidiaMachine
 from drivers.simulated.nvidia.sensor import Errors
+from drivers.simulated.nvidia.smi.program import options_of
+from drivers.simulated.nvidia.smi.query import Query, driver_of, looks
 from drivers.simulated.nvidia.virtual import UPDATE_NS
 from harness.boards.agent.nvml_source import NvmlReader
 from harness.boards.state.files import LocalFiles
@@ -70,3 +73,38 @@ def on_board() -> Iterator[OnBoardSubject]:
         finally:
             for reader in readers.values():
                 reader.close()
+
+
+@contextmanager
+def smi() -> Iterator[OnBoardSubject]:
+    """nvidia-smi, whose lines a board's sampler reads; only its loop is in virtual time, the rest is the program."""
+    with machine("a100", "rtx3090") as (made, clock):
+        request = MeterRequest("gpus", {"command": str(made.program)}, simulated=True)
+        running: list[_Loop] = []
+
+        def answers(plan: SamplerPlan, now_ns: int) -> tuple[bytes | int, ...] | None:
+            if not running or running[-1].plan is not plan:
+                running.append(_Loop(made, plan, now_ns))
+            line = running[-1].line(now_ns)
+            return None if line is None else (line.encode("ascii"),)
+
+        make = lambda: open_smi(request)  # noqa: E731
+        yield OnBoardSubject(make, LocalFiles(), clock, answers, line_s=0.001, acquire_s=ACQUIRE_S)
+
+
+class _Loop:
+    """One process of a plan's command in its loop mode: a line a call, a pass whenever one is due."""
+
+    def __init__(self, made: NvidiaMachine, plan: SamplerPlan, now_ns: int) -> None:
+        self.plan, self._machine, self._due_ns = plan, made, now_ns
+        options = options_of(plan.command[1:])
+        self._wanted, self._every_ns = options.id, options.loop_ms * 1_000_000
+        self._query = Query.of(options.query_gpu, options.format, driver_of(made.state))
+        self._waiting = [self._query.header()]
+
+    def line(self, now_ns: int) -> str | None:
+        if now_ns >= self._due_ns:
+            state = self._machine.state
+            self._waiting += self._query.rows(looks(self._machine.shared, self._wanted, state.now_us * 1e-6))
+            self._due_ns += self._every_ns
+        return self._waiting.pop(0) if self._waiting else None

@@ -39,23 +39,23 @@ def _board(spoil: Callable[[Bench, int, bytes], bytes | int] | None = None, **ho
     return lambda scene: Bench(scene, **how).on_board(spoil)
 
 
-def _fail(feature: str, code: int, begin: float, end: float | None = None, *, every: int = 0, gpu: int = 0) -> At:
+def failing(feature: str, code: int, begin: float, end: float | None = None, *, every: int = 0, gpu: int = 0) -> At:
     """A feature fails between two shares of the work, or for good."""
-    failing: At = [(begin, lambda b: b.machine.gpus[gpu].fail(feature, code, every=every))]
-    return failing if end is None else [*failing, (end, lambda b: b.machine.gpus[gpu].mend(feature))]
+    fails: At = [(begin, lambda b: b.machine.gpus[gpu].fail(feature, code, every=every))]
+    return fails if end is None else [*fails, (end, lambda b: b.machine.gpus[gpu].mend(feature))]
 
 
-def _lost(begin: float, end: float | None) -> At:
+def lost(begin: float, end: float | None) -> At:
     """Off the bus; when it comes back the driver has started it anew."""
-    lost: list[tuple[float, Act]] = [(begin, lambda b: b.machine.gpus[0].lose())]
+    away: list[tuple[float, Act]] = [(begin, lambda b: b.machine.gpus[0].lose())]
     if end is not None:
-        lost += [(end, lambda b: b.machine.gpus[0].come_back()), (end, lambda b: b.machine.gpus[0].reload())]
-    return lost
+        away += [(end, lambda b: b.machine.gpus[0].come_back()), (end, lambda b: b.machine.gpus[0].reload())]
+    return away
 
 
-def _frozen(begin: float, end: float | None, *names: str) -> At:
-    frozen: list[tuple[float, Act]] = [(begin, lambda b: b.machine.gpus[0].freeze(*names))]
-    return frozen if end is None else [*frozen, (end, lambda b: b.machine.gpus[0].thaw())]
+def frozen(begin: float, end: float | None, *names: str) -> At:
+    still: At = [(begin, lambda b: b.machine.gpus[0].freeze(*names))]
+    return still if end is None else [*still, (end, lambda b: b.machine.gpus[0].thaw())]
 
 
 def _refusing(code: int) -> Play:
@@ -127,7 +127,7 @@ def trials() -> Sequence[FaultTrial]:
     """The entry point `joulebench.faults`; where there is no compiler each says so by a typed error."""
 
     def trial(fault: str, what: str, play: Play, **more: Any) -> FaultTrial:
-        return FaultTrial(METER, fault, what, _buildable(play), **({"scale": SCALE, "load_factor": LOAD} | more))
+        return FaultTrial(METER, fault, what, buildable(play), **({"scale": SCALE, "load_factor": LOAD} | more))
 
     return (
         trial("none", "nothing goes wrong; a quarter of the time is seen", _on()),
@@ -137,10 +137,10 @@ def trials() -> Sequence[FaultTrial]:
               _on(Gpu("rtx3090")), scale=SLOW),
         trial("none_20ms", "nothing goes wrong; 10 ms of every 20 ms", _on(Gpu("v100"))),
         # --- the GPU
-        trial("lost", "the GPU falls off the bus in the middle of the work", _on(events=_lost(0.5, None))),
-        trial("lost_and_back", "it falls off the bus and is back after 0.9 s", _on(events=_lost(0.4, 0.55))),
+        trial("lost", "the GPU falls off the bus in the middle of the work", _on(events=lost(0.5, None))),
+        trial("lost_and_back", "it falls off the bus and is back after 0.9 s", _on(events=lost(0.4, 0.55))),
         trial("counter_lost_and_back", "it falls off the bus and is back, its counter from 0",
-              _counted(events=_lost(0.4, 0.55))),
+              _counted(events=lost(0.4, 0.55))),
         trial("vanishes", "it is gone from the list, and comes back",
               _on(events=[(0.4, lambda b: b.machine.gpus[0].vanish()),
                           (0.55, lambda b: b.machine.gpus[0].come_back())])),
@@ -148,10 +148,10 @@ def trials() -> Sequence[FaultTrial]:
               _on(Gpu("t4", share=OTHERS), Gpu(), channel="gpu1/power",
                   events=[(0.5, lambda b: b.machine.gpus[0].vanish())])),
         trial("unknown_error", "every seventh reading is an unknown error",
-              _on(events=_fail("power", UNKNOWN, -1.0, every=7))),
+              _on(events=failing("power", UNKNOWN, -1.0, every=7))),
         trial("not_supported_any_more", "the register is not supported from the middle of the work on",
-              _on(events=_fail("power", NOT_SUPPORTED, 0.5))),
-        trial("permission_lost", "reading is refused for 0.6 s", _on(events=_fail("power", NO_PERMISSION, 0.4, 0.5))),
+              _on(events=failing("power", NOT_SUPPORTED, 0.5))),
+        trial("permission_lost", "reading is refused for 0.6 s", _on(events=failing("power", NO_PERMISSION, 0.4, 0.5))),
         trial("no_counter", "a GPU of before Volta is asked for its energy counter", _counted(Gpu("k40"))),
         trial("no_power", "a GPU without power management", _on(Gpu("gtx745"))),
         trial("no_average", "a GA100 is asked for its average", _on(channel="gpu0/average")),
@@ -164,16 +164,16 @@ def trials() -> Sequence[FaultTrial]:
               _counted(stall=(0.005, 0.2), events=[(-0.02, lambda b: b.machine.gpus[0].reload()),
                                                     (0.17, lambda b: b.machine.gpus[0].reload())])),
         trial("counter_stands", "the counter stands still from the middle of the work on",
-              _counted(events=_frozen(0.5, None, "energy"))),
+              _counted(events=frozen(0.5, None, "energy"))),
         trial("counter_late", "the counter shows nothing new for 0.6 s, then all of it",
-              _counted(events=_frozen(0.4, 0.5, "energy"))),
+              _counted(events=frozen(0.4, 0.5, "energy"))),
         trial("counter_wild", "one update of the counter is 40 MJ more", _counted(events=_wild(40_000_000_000))),
         trial("counter_slow", "it moves once a second only", _counted(Gpu(more={"energy_s": 1.0}))),
         # --- the sensor
         trial("frozen", "the power is written no more from the middle of the work on",
-              _on(events=_frozen(0.5, None, "power")), scale=1.0),
+              _on(events=frozen(0.5, None, "power")), scale=1.0),
         trial("frozen_standby", "it shows the last standby for the first half of the work",
-              _on(events=_frozen(-0.02, 0.5, "power")), scale=1.0),
+              _on(events=frozen(-0.02, 0.5, "power")), scale=1.0),
         trial("zero", "it reads 0 for 0.6 s", _on(events=_zero(0.4, 0.5))),
         trial("other_sensor", "it averages over a second, where it is known to sample 25 ms",
               _on(Gpu(more={"figures": {"power": Figure(0.1, 1.0)}}))),
@@ -193,13 +193,13 @@ def trials() -> Sequence[FaultTrial]:
         trial("board_counter", "the counter, sampled on a board", _board(channel=COUNTER)),
         trial("board_full", "the sampler's memory was full for 0.8 s", _board(_loses_passes)),
         trial("board_torn", "one entry in 50 is cut", _board(_torn)),
-        trial("board_lost", "the GPU falls off the bus and is back", _board(events=_lost(0.4, 0.55))),
+        trial("board_lost", "the GPU falls off the bus and is back", _board(events=lost(0.4, 0.55))),
         trial("board_reload", "the driver is loaded anew on the board",
               _board(channel=COUNTER, events=[(0.5, lambda b: b.machine.gpus[0].reload())])),
     )  # fmt: skip
 
 
-def _buildable(play: Play) -> Play:
+def buildable(play: Play) -> Play:
     def checked(scene: Scene) -> Recorded:
         if lacking := missing():
             raise DeviceError("the simulated GPUs' library cannot be built here", hint=f"install {lacking}")

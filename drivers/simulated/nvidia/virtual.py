@@ -165,7 +165,7 @@ def on_the_board(host_ns: np.ndarray) -> np.ndarray:
     return there
 
 
-def pings(here: np.ndarray) -> np.ndarray:
+def pings(here: Sequence[int] | np.ndarray) -> np.ndarray:
     """int64 (40, 3) as AgentSession.ping, over the host times of a recording."""
     some = np.linspace(int(here[0]), int(here[-1]), 40).astype(np.int64)
     return np.stack([some - 40_000, on_the_board(some), some + 40_000], axis=1)
