@@ -13,6 +13,8 @@ from drivers.simulated.joulescope.subject import subject as joulescope
 from drivers.simulated.monsoon import FunctionSource, HvpmDevice, HvpmUnit
 from drivers.simulated.monsoon.subject import lvpm_subject as lvpm
 from drivers.simulated.monsoon.subject import serial_subject as serial_lvpm
+from drivers.simulated.nvidia.build import missing as missing_for_gpus
+from drivers.simulated.nvidia.subject import subject as gpus
 from drivers.simulated.powercap import LAYOUTS, PowercapTree
 from drivers.simulated.ppk2.subject import subject as profiler_kit
 from drivers.simulated.replay.subject import subject as replayed
@@ -104,4 +106,11 @@ def test_ppk2(check: Callable[[Subject], None]) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_joulescope(check: Callable[[Subject], None]) -> None:
     with joulescope() as subject:
+        check(subject)
+
+
+@pytest.mark.skipif(missing_for_gpus() != "", reason=f"needs {missing_for_gpus()}")
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_nvml(check: Callable[[Subject], None]) -> None:
+    with gpus() as subject:
         check(subject)
