@@ -83,10 +83,9 @@ class Buffer:
         except (TransientError, ValueError) as error:
             self._failed(error)
             return
-        self._failures = 0
         now_ns = self._clock.now_ns()
         if came:
-            self._came_ns = now_ns
+            self._failures, self._came_ns = 0, now_ns
         elif now_ns - self._came_ns > self._still_ns:
             raise TransientError(
                 f"{self._talk.name} has taken no readings for {(now_ns - self._came_ns) / NS_PER_S:.1f} s",
