@@ -68,7 +68,7 @@ LVPM_MODEL = Model(
 MODELS = {model.number: model for model in (HVPM_MODEL, LVPM_MODEL)}
 
 
-def lvpm_scale(fine_offset: int, coarse_offset: int) -> tuple[float, float]:
+def lvpm_scale(fine_raw: int, coarse_raw: int) -> tuple[float, float]:
     """(uA, mA) at the reference level for two resistor offsets (signed): the scale falls as the resistor grows."""
-    fine_ohm, coarse_ohm = (LVPM_FACTORY_OHM + LVPM_OHM_PER_COUNT * n for n in (fine_offset, coarse_offset))
+    fine_ohm, coarse_ohm = (LVPM_FACTORY_OHM + LVPM_OHM_PER_COUNT * n for n in (fine_raw, coarse_raw))
     return LVPM_SCALE[0] * LVPM_FACTORY_OHM / fine_ohm, LVPM_SCALE[1] * LVPM_FACTORY_OHM / coarse_ohm

@@ -177,7 +177,7 @@ LINES: tuple[tuple[str, str, Line], ...] = (
         unit=dataclasses.replace(UNIT, fixed_level=True)
     )),
     # --- the line
-    ("packets_lost", "one packet in 200 is lost", Line(faults=_with(lost_packet_rate=0.005))),
+    ("packets_lost", "one packet in 200 is lost", Line(faults=_with(lost_packet_share=0.005))),
     ("flipped_bits", "one byte in 10000 has a flipped bit", Line(faults=_with(flipped_byte=1e-4))),
     ("lost_bytes", "one byte in 10000 is lost", Line(faults=_with(lost_byte=1e-4))),
     ("bad_cable", "one byte in 50 is damaged", Line(faults=_with(flipped_byte=0.02))),

@@ -49,10 +49,10 @@ class SerialQuirks:
 
 @dataclass
 class SerialFaults:
-    """What goes wrong. Slots count from the start of sampling; rates are per packet, `flipped_byte` and `lost_byte` per
-    byte. `hole`: first packet that is lost, and how many; `spoil`: what arrives instead of a packet."""
+    """What goes wrong. Slots count from the start of sampling; `lost_packet_share` is of packets, `flipped_byte` and
+    `lost_byte` of bytes. `hole`: first packet that is lost, and how many; `spoil`: what arrives instead of a packet."""
 
-    lost_packet_rate: float = 0.0
+    lost_packet_share: float = 0.0
     flipped_byte: float = 0.0
     lost_byte: float = 0.0
     silent_at_slot: int | None = None
@@ -225,7 +225,7 @@ class SerialLvpm:
         number, faults = self.packets, self.faults
         self.packets += 1
         in_hole = faults.hole is not None and faults.hole[0] <= number < sum(faults.hole)
-        if in_hole or self._rng.random() < faults.lost_packet_rate:
+        if in_hole or self._rng.random() < faults.lost_packet_share:
             return
         for part in [payload] if faults.spoil is None else faults.spoil(payload, number):
             self._send(part)

@@ -269,14 +269,14 @@ def _spoiled(spoil: Callable[[Scene], Spoil]) -> Callable[[Scene], Recorded]:
     return lambda scene: Bench(scene, spoil=spoil(scene)).record()
 
 
-def flip(bits: Sequence[int], rate: float = 1e-3) -> Callable[[Scene], Spoil]:
+def flip(bits: Sequence[int], share: float = 1e-3) -> Callable[[Scene], Spoil]:
     """One bit of `bits`, in that share of the packets."""
 
     def make(scene: Scene) -> Spoil:
         rng = np.random.default_rng(3)
 
         def spoil(packet: bytes, number: int) -> Sequence[bytes]:
-            if rng.random() >= rate:
+            if rng.random() >= share:
                 return [packet]
             bit = int(rng.choice(bits)) % (8 * len(packet))
             spoilt = bytearray(packet)
