@@ -141,16 +141,10 @@ class Lines:
             if name not in self._fields:
                 continue
             try:
-                power[name] = self._power(named[name], unit)
+                power[name] = milliwatts(named[name], bare_unit=self._bare_unit, headed=unit)
             except Malformed as error:
                 return Refused(MALFORMED, f"{name}: {error}")
         return Row(named["uuid"], named.get("timestamp", ""), power)
-
-    def _power(self, text: str, headed: str) -> int | Missing:
-        value = milliwatts(text, bare_unit=self._bare_unit)
-        if headed and isinstance(value, int) and not text.strip().endswith(headed) and text.strip()[-1:].isalpha():
-            raise Malformed(f"{text!r} under a header that says {headed}")
-        return value
 
 
 def _header(cells: Sequence[str]) -> Header | None:

@@ -12,6 +12,7 @@ from drivers.nvidia.sensors import ENERGY, MS, Sensor, counter_update_ms, field_
 from drivers.nvidia.timing import Timing, timing_of
 from harness.core.trace import Accuracy, ChannelSpec, ColumnSpec, MeterInfo, Reading, ReadingKind
 
+NEVER = 1 << 62  # 64 bits of mJ: it does not wrap
 GAIN_REL, OFFSET_W = 0.1, 12.5
 SOURCE = (
     "assumed: the worst of 19 cards held against a meter at their cables in the data of arXiv 2312.02741 (gain -9.5 to "
@@ -93,6 +94,7 @@ def _channel(channel: Channel, timing: Timing) -> ChannelSpec:
         columns=(register.column,),
         reading=kernel_of(channel, timing),
         accuracy=Accuracy(GAIN_REL, OFFSET_W, source=SOURCE),
+        modulus_raw=NEVER if register.counts else None,
         max_power_w=register.max_w,
     )
 

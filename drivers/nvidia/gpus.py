@@ -22,7 +22,8 @@ _OLD_MIG = re.compile(r"MIG-(GPU-[0-9a-f-]+)/\d+/\d+", re.I)
 class Gpu:
     """One GPU. `index`: by PCI bus, as NVML and nvidia-smi count; `architecture`: as the source says it; `mig`: whether
     it is divided, `instances`: UUIDs of its MIG instances; `limit_w`: the most its power limit can be set to, or 0;
-    `fields`: what answers, None if nobody asked; `refused`: what does not, and why."""
+    `fields`: what may be asked for, None if nobody knows; `refused`: what does not answer, and why; `sure`: what has
+    answered already (None: all of `fields`)."""
 
     index: int
     uuid: str
@@ -34,6 +35,7 @@ class Gpu:
     limit_w: float = 0.0
     fields: frozenset[str] | None = None
     refused: tuple[tuple[str, str], ...] = ()
+    sure: frozenset[str] | None = None
     persistent: bool | None = None
 
     @property
@@ -136,14 +138,19 @@ def _listed(machine: Machine) -> str:
     return ", ".join(f"{gpu.index}: {gpu.name} ({gpu.uuid})" for gpu in machine.gpus)
 
 
+def _sure(gpu: Gpu, fields: Sequence[str]) -> frozenset[str]:
+    there = gpu.fields if gpu.fields is not None else frozenset(fields)
+    return there if gpu.sure is None else there & gpu.sure
+
+
 def wanted_channels(chosen: Sequence[Visible], rails: Sequence[str], fields: Sequence[str]) -> list[tuple[Gpu, str]]:
-    """(GPU, field) of each channel: those of `rails` in their order, or all `fields` of the chosen GPUs that answer.
+    """(GPU, field) of each channel: those of `rails` in their order, or all of the chosen GPUs that surely answer.
 
     DeviceError for a channel of another GPU than the chosen, of an unknown field, or of one that the GPU does not have.
     """
     by_label = {v.gpu.label: v.gpu for v in chosen}
     if not rails:
-        return [(gpu, f) for gpu in by_label.values() for f in fields if gpu.fields is None or f in gpu.fields]
+        return [(gpu, f) for gpu in by_label.values() for f in fields if f in _sure(gpu, fields)]
     wanted = []
     for channel in rails:
         label, _, name = channel.partition("/")

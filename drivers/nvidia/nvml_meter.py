@@ -22,7 +22,7 @@ TRIES = 3
 AGAIN_NS = NS_PER_S
 WATCH_S = 2.0
 WATCH_PASSES = 400
-PERIOD_REL = 0.3  # a sensor written at another pace than the table says
+PERIOD_REL = 0.3  # a sensor that is written so much sooner than the table says
 
 
 def open_meter(request: MeterRequest, *, clock: WaitClock | None = None) -> NvmlMeter:
@@ -152,8 +152,8 @@ def _watched(name: str, seen: list[tuple[int, int | Missing]], expected_ms: floa
         words = f"changed {len(moved)} times in {WATCH_S:g} s"
         return CheckItem(f"update {name}", ok=bool(moved), found=words, mend="" if moved else "put the GPU to work")
     spans = sorted(b - a for a, b in itertools.pairwise(moved))
-    update_ms = spans[len(spans) // 2] / MS
-    ok = abs(update_ms - expected_ms) <= PERIOD_REL * expected_ms
-    words = f"written every {update_ms:.0f} ms; the table says {expected_ms:g} ms"
-    mend = "" if ok else f"set option update_ms: {update_ms:.0f}, or let `joulebench meters characterise` find it"
+    least_ms = spans[len(spans) // 10] / MS  # equal numbers hide updates, nothing makes them come sooner
+    words = f"changes no sooner than every {least_ms:.0f} ms; the table says {expected_ms:g} ms"
+    ok = least_ms >= (1 - PERIOD_REL) * expected_ms
+    mend = "" if ok else f"set option update_ms: {least_ms:.0f}, or let `joulebench meters characterise` find it"
     return CheckItem(f"update {name}", ok=ok, found=words, mend=mend)

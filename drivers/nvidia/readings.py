@@ -148,8 +148,11 @@ class Readings:
                 self.count("repeated")
                 self._release(min(self._moved_ns))
                 return
-            if changed and before_ns > self._edge_ns and t_ns - before_ns < 2 * self._timing.poll_ns:
+            just = before_ns > self._edge_ns and t_ns - before_ns < 2 * self._timing.poll_ns and not self._lost
+            if changed and just:
                 t_ns = before_ns + (t_ns - before_ns) // 2  # the update fell between the two passes
+            elif not changed and age_ns < 2 * self._timing.update_ns:
+                t_ns = self._edge_ns + self._timing.update_ns  # it was written again with the same number, on the beat
         why = self._untrusted(age_ns, values)
         if not why:
             why = self._gap(age_ns)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from drivers.nvidia import access, csv_lines, nvml_setup
@@ -221,12 +221,23 @@ def look(files: BoardFiles, command: str) -> Machine:
         raise DeviceError(
             f"{command} --help-query-gpu names no field of power", hint="a driver that old cannot be used: update it"
         )
-    return replace(log.machine, gpus=tuple(_with_fields(gpu, there) for gpu in log.machine.gpus))
+    gpus = tuple(_with_fields(gpu, there, log.power_mw[gpu.uuid]) for gpu in log.machine.gpus)
+    return replace(log.machine, gpus=gpus)
 
 
-def _with_fields(gpu: Gpu, there: set[str]) -> Gpu:
-    """`power` stands for average or instant in the log of a newer schema, which has no node of that name."""
+def _with_fields(gpu: Gpu, there: set[str], shown: Mapping[str, int | Missing]) -> Gpu:
+    """What can be asked of a GPU whose log shows this: not what it says N/A to, nor a module that it is no part of.
+
+    A newer log has no node `power`, which is then one of the two that are there; an older one has that node alone.
+    """
     refused = dict(gpu.refused)
     if {"average", "instant"} <= set(refused):
         refused.setdefault("power", refused["average"])
-    return replace(gpu, fields=frozenset(there - set(refused)), refused=tuple(sorted(refused.items())))
+    for field in ("module", "module-average"):
+        if field not in shown:
+            refused.setdefault(field, "its log shows no power of a module")
+    sure = {field for field, value in shown.items() if isinstance(value, int)}
+    if sure & {"average", "instant"}:
+        sure.add("power")
+    fields = frozenset(there - set(refused))
+    return replace(gpu, fields=fields, sure=frozenset(sure), refused=tuple(sorted(refused.items())))

@@ -42,8 +42,9 @@ def word_of(text: str) -> str | None:
     return bare if bare in _MISSING else None
 
 
-def milliwatts(text: str, *, bare_unit: str = "") -> int | Missing:
-    """`25.02 W` -> 25020; a word for no value -> Missing. `bare_unit`: the unit of a number without one.
+def milliwatts(text: str, *, bare_unit: str = "", headed: str = "") -> int | Missing:
+    """`25.02 W` -> 25020; a word for no value -> Missing. `bare_unit`: the unit of a number without one; `headed`: the
+    unit that the column's header states, or an empty text.
 
     Malformed if it is neither: another unit, a number without one where none was declared, a fraction of a milliwatt.
     """
@@ -56,6 +57,8 @@ def milliwatts(text: str, *, bare_unit: str = "") -> int | Missing:
     unit = match["unit"] or bare_unit
     if not unit:
         raise Malformed(f"{text.strip()!r} has no unit")
+    if headed and unit != headed:
+        raise Malformed(f"{text.strip()!r} is in {unit} under a header that says {headed}")
     if unit not in MILLI_PER:
         raise Malformed(f"{text.strip()!r} is in {unit}, not in W")
     value = Decimal(match["number"]) * MILLI_PER[unit]
