@@ -145,7 +145,8 @@ def _range(request: MeterRequest, described: Described, name: str) -> float | No
         if not isinstance(value, bool) and same(value, f"{size!r}"):
             return size
     more = ", or auto" if section.auto else ""
-    raise _wrong(request, f"{option} is {value!r}", f"give one of {sizes} ({section.unit}){more}")
+    said = "is missing" if value is None else f"is {value!r}"
+    raise _wrong(request, f"{option} {said}", f"give one of {sizes} ({section.unit}){more}")
 
 
 def _said(request: MeterRequest, name: str, section: OptionSection) -> tuple[str, str]:

@@ -67,7 +67,7 @@ class Judge:
         self.items = items_of(described, channels)
         self._sizes = sizes
         self._sections = sections = described.instrument.items
-        self._kept = {name: sections[name].must_be for name in sections if sections[name].must_be is not None}
+        self._kept = {name: item.must_be for name, item in sections.items() if item.must_be is not None}
         self._counters = [k for k, name in enumerate(self.items) if sections[name].unit in ("J", "Wh")]
         self._scales = [piece.scale for piece in calibration(described, self.items)]
         self._last: list[int] | None = None

@@ -119,7 +119,8 @@ class Talk:
         queue = self.options.described.instrument.errors
         if queue is None:
             return []
-        none, found = re.compile(queue.none, re.IGNORECASE), []
+        none = re.compile(queue.none, re.IGNORECASE)
+        found: list[str] = []
         while len(found) < MOST_ERRORS:
             entry = without_header(self.ask(self.options.text(queue.query)).decode("latin-1")).strip()
             if none.fullmatch(entry):

@@ -161,10 +161,18 @@ def _expected(text: str) -> list[str]:
 def _fields_at(model: type[BaseModel], loc: Location) -> Iterable[str]:
     """Names of the fields of the section at `loc` below `model`."""
     section: type[BaseModel] = model
+    kinds: list[type[BaseModel]] = []
     for part in loc:
         if isinstance(part, str) and part in section.model_fields:
-            section = next(iter(_sections_in(section.model_fields[part].annotation)), section)
+            kinds = _sections_in(section.model_fields[part].annotation)
+            section = next(iter(kinds), section)
+        elif isinstance(part, str):  # a section of several kinds: the location names which
+            section = next((kind for kind in kinds if _is_of(kind, part)), section)
     return section.model_fields
+
+
+def _is_of(section: type[BaseModel], kind: str) -> bool:
+    return any(kind in get_args(field.annotation) for field in section.model_fields.values())
 
 
 def _sections_in(annotation: Any) -> list[type[BaseModel]]:

@@ -40,13 +40,14 @@ class Document:
     def nearest(self, location: Location) -> Location:
         """The part of a location that exists in the file.
 
-        A word may stand for a section and one section for a list of one: then there is less in the file.
+        A word may stand for a section and one section for a list of one: then there is less in the file. So there is
+        where a section is one of several kinds: the location then names the kind too.
         """
         found: Location = ()
-        for part in location:
+        for part, after in zip(location, (*location[1:], None), strict=True):
             if (*found, part) in self.lines:
                 found = (*found, part)
-            elif part != 0:
+            elif part != 0 and (after is None or (*found, after) not in self.lines):
                 break
         return found
 
