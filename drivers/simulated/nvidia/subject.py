@@ -13,6 +13,7 @@ from drivers.nvidia.nvml_onboard import open_on_board
 from drivers.nvidia.smi_onboard import open_on_board as open_smi
 from drivers.simulated.nvidia.machine import GpuSpec, NvidiaMachine
 from drivers.simulated.nvidia.sensor import Errors
+from drivers.simulated.nvidia.smi.feed import ProgramFiles
 from drivers.simulated.nvidia.smi.program import options_of
 from drivers.simulated.nvidia.smi.query import Query, driver_of, looks
 from drivers.simulated.nvidia.virtual import UPDATE_NS
@@ -77,7 +78,7 @@ def on_board() -> Iterator[OnBoardSubject]:
 
 @contextmanager
 def smi() -> Iterator[OnBoardSubject]:
-    """nvidia-smi, whose lines a board's sampler reads; only its loop is in virtual time, the rest is the program."""
+    """nvidia-smi, whose lines a board's sampler reads."""
     with machine("a100", "rtx3090") as (made, clock):
         request = MeterRequest("gpus", {"command": str(made.program)}, simulated=True)
         running: list[_Loop] = []
@@ -89,7 +90,7 @@ def smi() -> Iterator[OnBoardSubject]:
             return None if line is None else (line.encode("ascii"),)
 
         make = lambda: open_smi(request)  # noqa: E731
-        yield OnBoardSubject(make, LocalFiles(), clock, answers, line_s=0.001, acquire_s=ACQUIRE_S)
+        yield OnBoardSubject(make, ProgramFiles(made.shared), clock, answers, line_s=0.001, acquire_s=ACQUIRE_S)
 
 
 class _Loop:
