@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served import battery, ina2xx, ina219, monsoon, pmic, ppk2, rapl, tegrastats
+from drivers.simulated.rig.served import battery, ina2xx, ina219, monsoon, nvidia, pmic, ppk2, rapl, tegrastats
 from drivers.simulated.rig.served.port import Kind, Served, Touched
 from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding
@@ -19,6 +19,8 @@ KINDS: dict[str, Kind] = {
     "ina219-text": ina219.TEXT_KIND,
     "monsoon": monsoon.KIND,
     "monsoon-serial": monsoon.SERIAL_KIND,
+    "nvidia-smi": nvidia.SMI_KIND,
+    "nvml": nvidia.NVML_KIND,
     "pi5-pmic": pmic.KIND,
     "ppk2": ppk2.KIND,
     "rapl": rapl.KIND,
