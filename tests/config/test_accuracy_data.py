@@ -22,7 +22,7 @@ from harness.core.ports import MeterRequest
 
 METERS = Path(__file__).parents[2] / "device_configs" / "meters"
 # by the chip or the digits found, by the resistors that a unit names, or by the recording
-LEFT_TO_THE_DRIVER = {"ina2xx", "ina219-text", "monsoon-serial", "replay"}
+LEFT_TO_THE_DRIVER = {"ina2xx", "ina219-text", "monsoon-serial", "replay", "visa"}
 
 
 def sections(name: str, channel: str) -> tuple[ChannelAccuracySection, ...]:
