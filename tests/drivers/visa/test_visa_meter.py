@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers.simulated.visa import Instrument
+from drivers.simulated.visa import Instrument, opener
 from harness.core.errors import DeviceError, SpecError, TransientError
 from harness.core.trace import ReadingKind
+from harness.io.visa_line import VisaLine
 from harness.testing.faults import Scene
 
 MakeBench = Callable[..., Any]
@@ -36,6 +37,14 @@ def test_each_reading_is_the_mean_of_its_update(bench: MakeBench, name: str) -> 
     assert len(trace) == pytest.approx(12.0 / update_s, abs=2)  # each update once
     assert np.abs(np.diff(trace.t_ns) * 1e-9 - update_s).max() < 0.2 * update_s
     assert not trace.gaps and not trace.counts
+
+
+def test_a_reading_is_stamped_when_its_update_was(bench: MakeBench) -> None:
+    """The update in which the load changes tells how well: 30 W x (half a poll and the time on the line) / 0.25 s."""
+    here = bench("wt310")
+    _, trace = here.read(here.meter(**FIXED["wt310"], poll_s=0.02), 14.0)
+    wrong = np.abs(trace.power_w("power") - here.true_mean_w(trace.t_ns, 0.25))
+    assert wrong.max() < 30.0 * 0.015 / 0.25
 
 
 @pytest.mark.parametrize("poll_s", [0.005, 0.02, 0.1])
@@ -147,8 +156,6 @@ def test_headers_and_old_errors_do_not_disturb(bench: MakeBench) -> None:
 
 
 def test_an_unplugged_instrument_is_a_device_error(bench: MakeBench) -> None:
-    from drivers.simulated.visa import opener
-
     here = bench("wt310")
     here.line = opener(here.sim, here.clock, gone_at_ns=here.clock.now_ns() + 5_000_000_000)
     with pytest.raises(DeviceError, match="gone"):
@@ -199,7 +206,8 @@ def test_a_lost_answer_costs_its_update_and_no_more(bench: MakeBench) -> None:
     here.spoil = spoil
     _, trace = here.read(here.meter(**FIXED["wt310"]), 10.0)
     assert lost and trace.counts["no_answers"] == 1
-    assert trace.counts["missed_updates"] >= 1 and len(trace.gaps) == 1
+    (gap,) = trace.gaps
+    assert gap.lost == trace.counts["missed_updates"] >= 7  # two seconds of waiting for it
     expected = here.true_mean_w(trace.t_ns, 0.25)
     assert np.median(np.abs(trace.power_w("power") - expected)) < 0.05
 
@@ -216,3 +224,39 @@ def test_an_integrator_that_somebody_stops_is_no_standstill_of_the_power(bench: 
     steps = counter_steps(trace, info.channels[0])
     watts = steps.energy_j[steps.plausible] / (np.diff(steps.t_ns) * 1e-9)[steps.plausible]
     assert watts.min() > 19.0 and 1 <= (~steps.plausible).sum() <= 2
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_that_of_the_next_question(bench: MakeBench) -> None:
+    """Later than the time-out, and later than what the line reads away: the register's answer, for the values."""
+    here = bench("wt310")
+    meant = opener(here.sim, here.clock)
+
+    class Late:
+        def __init__(self, line: VisaLine) -> None:
+            self._line, self._kept, self._drained, self._last = line, b"", False, ""
+
+        def write(self, message: str) -> None:
+            self._last = message
+            self._line.write(message)
+
+        def read(self, timeout_s: float | None = None) -> bytes:
+            found = self._line.read(timeout_s)
+            if self._last == ":NUM:NORM:VAL?" and not self._drained and here.clock.now_ns() > 1_003_000_000_000:
+                self._kept, self._drained = found, True
+                raise TransientError("no response came")
+            if self._kept:
+                self._kept, found = found, self._kept  # all answers are one behind from here on
+            return found
+
+        def drain(self) -> int:
+            if self._drained and self._last == "*IDN?":
+                self._kept = b""
+            return self._line.drain()
+
+        def close(self) -> None:
+            self._line.close()
+
+    here.line = lambda resource, settings: Late(meant(resource, settings))
+    _, trace = here.read(here.meter(**FIXED["wt310"]), 10.0)
+    assert trace.counts["no_answers"] == 1 and len(trace.gaps) <= 1
+    assert np.abs(trace.power_w("power") - 20.0).max() < 0.1

@@ -69,6 +69,16 @@ def test_the_manuals_numbers_are_read_exactly(scripted: Any) -> None:
     assert not judge.moved(found.values)
 
 
+def test_values_that_were_renewed_while_they_were_read_are_read_again(scripted: Any) -> None:
+    clock = VirtualClock()
+    old, new = b"1,1,20.00E+00,NAN,1,1", b"1,1,50.00E+00,NAN,1,1"
+    answers = {":STAT:EESR?": [b"0", b"1", b"1", b"0"], ":NUM:NORM:VAL?": [old, new]}
+    poller = Poller(talk("wt310", scripted(answers, clock), clock), clock)
+    poller.arm()
+    found = poller.poll()
+    assert found is not None and found.values["p"].value == 50.0 and poller.torn == 1
+
+
 @pytest.mark.parametrize(
     ("token", "over"),
     [
