@@ -143,6 +143,7 @@ class Instrument:
     begin_ns: int = 0
     busy_until_ns: int = 0
     dead: bool = False  # answers nothing any more
+    says_it_is: str = ""  # instead of what it is
     values: dict[tuple[str, tuple[int, ...]], Any] = field(default_factory=dict)
     errors: deque[tuple[int, str]] = field(default_factory=deque)
     esr: int = PON
@@ -190,7 +191,7 @@ class Instrument:
         """When something happens next without a further message; None: nothing."""
         if self.dead:
             return None
-        times = [response.ready_ns for response in self._out]
+        times = [self._out[0].ready_ns] if self._out else []
         if self._running is not None or self._heard:
             times.append(max(self.busy_until_ns, self._heard[0][0] if self._heard else 0))
         return min(times) if times else None
@@ -201,17 +202,14 @@ class Instrument:
             return self._out.popleft().data
         return None
 
+    def ended(self, response: bytes) -> bytes:
+        """A response as it goes over a stream."""
+        return response + self.response_end
+
     def asked_for_nothing(self) -> None:
         """A bus read found no response and none under way."""
         if not self.stream and not self._out and self._running is None and not self._heard:
             self.fail(ScpiError(QUERY_UNTERMINATED))
-
-    def clear(self) -> None:
-        """Device clear: forget what was heard and what was to be said."""
-        self._heard.clear()
-        self._out.clear()
-        self._running = None
-        self.busy_until_ns = self.now_ns
 
     # --- carrying out -------------------------------------------------------------------------------
 
@@ -252,7 +250,8 @@ class Instrument:
                 yield
         if answers or self.empty_answers:
             ready_ns = max(self.busy_until_ns, self.now_ns) + self.reply_ns + self.slow_ns
-            self._out.append(Response(b";".join(answers), ready_ns))
+            before_ns = self._out[-1].ready_ns if self._out else 0
+            self._out.append(Response(b";".join(answers), max(ready_ns, before_ns)))
 
     def holds(self) -> int | None:
         """When to look again whether the command that waits may go on; None: it does not wait."""
@@ -337,7 +336,7 @@ class Instrument:
 
     @command("*IDN?")
     def _idn(self, call: Call) -> Answer:
-        return self.identity
+        return self.says_it_is or self.identity
 
     @command("*RST")
     def _rst(self, call: Call) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -44,7 +43,7 @@ class Wire:
     def transmit(self, now_ns: int) -> bytes:
         data = b""
         while (response := self.instrument.fetch(now_ns)) is not None:
-            data += response + self.instrument.response_end
+            data += self.instrument.ended(response)
         return data
 
 
@@ -61,7 +60,7 @@ class InProcessLine(VisaLine):
     deaf_ns: int = 0
     closed: bool = False
     _wire: Wire | None = None
-    _arrived: deque[bytes] = field(default_factory=deque)
+    _arrived: list[bytes] = field(default_factory=list)
     _written_ns: int | None = None
 
     def __post_init__(self) -> None:
@@ -110,21 +109,30 @@ class InProcessLine(VisaLine):
         while (response := self.instrument.fetch(now_ns)) is not None:
             spoilt = response if self.spoil is None else self.spoil(response)
             if spoilt is not None:
-                self._arrived.append(spoilt if self._wire is None else spoilt + self.instrument.response_end)
+                self._arrived.append(spoilt if self._wire is None else self.instrument.ended(spoilt))
         if not self._arrived:
             return None
         if self._wire is None:
-            return self._arrived.popleft()
-        if not self._arrived[0].endswith(self.settings.read_end):
+            return self._arrived.pop(0)
+        end = self.settings.read_end
+        while end not in self._arrived[0] and len(self._arrived) > 1:
+            self._arrived[0:2] = [self._arrived[0] + self._arrived[1]]
+        first = self._arrived[0]
+        if first.startswith(b"#"):  # a block: only the end of the message ends it
+            return self._arrived.pop(0).removesuffix(end) if first.endswith(end) else None
+        if end not in first:
             return None
-        return self._arrived.popleft().removesuffix(self.settings.read_end)
+        message, _, rest = self._arrived.pop(0).partition(end)
+        if rest:
+            self._arrived.insert(0, rest)
+        return message
 
     def drain(self) -> int:
         self.instrument.advance(self._now())
         count = 0
         while (response := self._arrival(self._now())) is not None:
             count += len(response)
-        return count + sum(len(self._arrived.popleft()) for _ in range(len(self._arrived)))
+        return count + sum(len(self._arrived.pop()) for _ in range(len(self._arrived)))
 
     def close(self) -> None:
         self.closed = True

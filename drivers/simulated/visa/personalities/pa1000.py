@@ -82,6 +82,10 @@ class Pa1000(Instrument):
         self.dsr |= NDV | DVL
         self.dsr |= (OVV if element.over_volts else 0) | (OVA if element.over_amps else 0)
 
+    def ended(self, response: bytes) -> bytes:
+        """What asks nothing is answered with CR alone, a query's answer ends with CR and LF."""
+        return response + (self.response_end if response else b"\r")
+
     def fail(self, error: ScpiError) -> None:
         """There is no error queue, only the standard event register."""
         super().fail(error)

@@ -96,10 +96,6 @@ class Yokogawa(Instrument):
             return None
         return max(self.updates.next_edge_ns(), self.now_ns + 1)
 
-    def clear(self) -> None:
-        super().clear()
-        self._awaited = 0
-
     def cleared(self) -> None:
         self.eesr = 0
 
