@@ -26,7 +26,7 @@ from analysis.energy.standby import Standby
 from analysis.energy.under_marks import is_short, levels_under_marks, load_of
 from analysis.foreign import DOCUMENT, Told, declared_lag, gross_parts, gross_result, measurand_text, standby_of
 from analysis.readings.bursts.heal import heal
-from analysis.readings.characterised import characterised
+from analysis.readings.characterised import characterised, kind_unknown
 from analysis.readings.clipping import clipped_share
 from analysis.readings.corrected import corrected, is_old, of_another_unit
 from analysis.readings.curve import ChannelCurve, block_ns, build_curve, sum_curves
@@ -147,8 +147,9 @@ def _of_meter(
             done.append((_invalid(spec, binding, job.label, absent, timeline, simulated=simulated), None))
             continue
         channel = sum_curves([corrected(build_curve(trace, c, to_board), binding.calibration) for c in job.channels])
+        unknown = ("reading_kind_unknown",) if kind_unknown(trace, job.channels, binding.character) else ()
         solver = _Solver(
-            spec, replace(job, flags=(*job.flags, *flags)), trace, timeline, to_board, channel, documents,
+            spec, replace(job, flags=(*job.flags, *flags, *unknown)), trace, timeline, to_board, channel, documents,
             simulated=simulated, recorded=recorded, seed=f"{reader.run_id} {binding.name} {job.label}",
         )  # fmt: skip
         result, view = solver.run()
@@ -218,7 +219,7 @@ class _Solver:
         slack_ns = 2 * (self.spec.protocol.alignment_u_s * 1e9 + self.to_board.u_offset_ns)
         levels = levels_under_marks(
             self.channel, view.windows, on_ns, edges=self._told.edges, slack_s=slack_ns * 1e-9,
-            kind_known="reading_kind_unknown" not in self._told.flags,
+            kind_known="reading_kind_unknown" not in (*self._told.flags, *self.job.flags),
         )  # fmt: skip
         if levels.problem:
             return self._refuse(Problem(InvalidReason.BELOW_RESOLUTION, levels.problem)), view

@@ -6,6 +6,7 @@ it could not tell two kinds apart, the declared kind stays and the longer memory
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +44,14 @@ def characterised(trace: Trace, found: Characterisation | None) -> tuple[Trace, 
     update_ns = min(c.reading.period_ns for c in info.channels)
     written, polled_ns = _written(trace, update_ns)
     return replace(written, info=info), round(delay_s * 1e9) + polled_ns // 2, tuple(sorted(flags))
+
+
+def kind_unknown(trace: Trace, channels: Sequence[str], found: Characterisation | None) -> bool:
+    """Whether a driver said of one of these channels (`sensor_unknown` in its details) that it does not know what a
+    reading is, and nobody has found out since."""
+    named = trace.info.details.get("sensor_unknown", "").split(", ")
+    told = {c.channel for c in found.channels} if found is not None and found.serial == trace.info.serial else set()
+    return bool((set(channels) & set(named)) - told)
 
 
 def _written(trace: Trace, update_ns: int) -> tuple[Trace, int]:

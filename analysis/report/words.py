@@ -209,8 +209,8 @@ FLAGS: dict[str, Words] = {
         "Prefer dynamic energy, where the zero cancels.",
     ),
     "reading_kind_unknown": Words(
-        "It is not known whether a reading of the imported meter is an instant or a mean.",
-        "Say which it is when you import, if the meter's maker states it.",
+        "It is not known whether a reading of this meter is an instant or a mean, and over which time.",
+        "Say which it is when you import or in the bench file, or let `joulebench meters characterise` find it.",
     ),
     "time_zones_assumed_equal": Words(
         "The imported files do not state their time zone; both were taken to be in the same one.",
