@@ -44,7 +44,7 @@ class Document:
         where a section is one of several kinds: the location then names the kind too.
         """
         found: Location = ()
-        for part, after in zip(location, (*location[1:], None), strict=True):
+        for part, after in zip(location, (*location, None)[1:], strict=True):
             if (*found, part) in self.lines:
                 found = (*found, part)
             elif part != 0 and (after is None or (*found, after) not in self.lines):
