@@ -19,6 +19,7 @@ from drivers.simulated.powercap import LAYOUTS, PowercapTree
 from drivers.simulated.ppk2.subject import subject as profiler_kit
 from drivers.simulated.replay.subject import subject as replayed
 from drivers.simulated.usb_inprocess import InProcessUsbBackend
+from drivers.simulated.visa import subject as instruments
 from harness.core.ports import Meter, MeterRequest
 from harness.core.waiting import NS_PER_S, VirtualClock
 from harness.testing.conformance import CHECKS, Subject
@@ -113,4 +114,11 @@ def test_joulescope(check: Callable[[Subject], None]) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_nvml(check: Callable[[Subject], None]) -> None:
     with gpus() as subject:
+        check(subject)
+
+
+@pytest.mark.parametrize("instrument", ["wt310", "wt5000", "pa1000", "hmc8015"])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_visa(check: Callable[[Subject], None], instrument: str) -> None:
+    with getattr(instruments, instrument)() as subject:
         check(subject)
