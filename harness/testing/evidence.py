@@ -54,6 +54,15 @@ EVIDENCE = {
         ("tests/drivers/monsoon-serial/test_serial_lvpm_vectors.py",),
         from_device=False,
     ),
+    "nvidia-smi": Evidence(
+        "logs of six cards (schemas v10 to v13), published rows and words, a captured CSV",
+        ("tests/drivers/nvidia-smi/data", "tests/drivers/nvidia-smi/test_nvidia_smi_log.py"),
+    ),
+    "nvml": Evidence(
+        "numbers and layouts of NVIDIA's own Python binding; no recording of a library yet",
+        ("tests/drivers/nvml/test_nvml_vectors.py",),
+        from_device=False,
+    ),
     "pi5-pmic": Evidence(
         "published lines of vcgencmd pmic_read_adc",
         ("tests/drivers/pmic/data/lines.txt", "tests/drivers/pmic/test_pmic.py"),

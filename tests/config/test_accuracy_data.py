@@ -11,6 +11,7 @@ from drivers.chips.ina219 import RANGES_MV
 from drivers.ina219.description import accuracy_of
 from drivers.ina219.options import InaOptions
 from drivers.monsoon.identity import GAIN_LIMIT_REL, OFFSET_LIMIT_A
+from drivers.nvidia.description import GAIN_REL, OFFSET_W
 from drivers.pmic.onboard import ASSUMED as PMIC
 from drivers.pmic.onboard import ASSUMED_FIT
 from drivers.rapl.description import ASSUMED_GAIN_REL, ASSUMED_OFFSET_W
@@ -59,6 +60,12 @@ def test_monsoon() -> None:
 )
 def test_rapl(channel: str, kind: str) -> None:
     assert only("rapl", channel) == (ASSUMED_GAIN_REL[kind], ASSUMED_OFFSET_W)
+
+
+@pytest.mark.parametrize("name", ["nvml", "nvidia-smi"])
+def test_nvidia(name: str) -> None:
+    _, meter = load_meter(METERS / f"{name}.yaml")
+    assert all(only(name, channel) == (GAIN_REL, OFFSET_W) for channel in meter.channels)
 
 
 @pytest.mark.parametrize("path", sorted(METERS.glob("tegrastats-*.yaml")), ids=lambda p: p.stem)
