@@ -30,6 +30,7 @@ from harness.exam.gains import Sheet, Working
 from harness.exam.informed import Seen, informed, learner
 from harness.exam.reliability import stated
 from harness.exam.row import ExamRow, Truth, part_of
+from harness.exam.upstream import Converter, converter_of
 from harness.store.run_reader import RunReader
 
 ToHost = Callable[[Int64Array], Int64Array]
@@ -51,6 +52,11 @@ class Heard:
     count: int
     share: float
     longer: float
+
+    @property
+    def mean_s(self) -> float:
+        """Mean length of an inference, s."""
+        return float((self.truth["end_ns"] - self.truth["begin_ns"]).sum()) / self.count * 1e-9
 
     def mean_j(self, name: str) -> float:
         """Mean (J) of a column of energies, an inference."""
@@ -121,12 +127,16 @@ def join(
     world: str,
     to_host: ToHost,
     load_share: float | None = None,
+    converter: Converter | None = None,
     known: Known | None = None,
     solved_j: float | None = None,
 ) -> ExamRow:
-    """One row of the exam. `known`: for oracles and faults; `solved_j`: the figure before it was judged."""
+    """One row of the exam. `known`: for oracles and faults; `solved_j`: the figure before it was judged; `converter`:
+    between the DC input and the meter."""
     heard = heard_in(run, truth, to_host)
     found = _truth(heard, load_share)
+    if converter is not None:
+        found = converter.seen(found, heard.mean_s)
     row = ExamRow(
         run.run_id, world, run.spec.model.name, result.meter, str(result.status), result.reason, result.n,
         result.starts, result.energy_per_inference_j, result.u_j, result.interval_95_j,
@@ -220,6 +230,7 @@ def join_run(run: RunReader, analysis: Analysis, benches: Path) -> tuple[ExamRow
             world=world,
             to_host=to_host,
             load_share=load_share_of(run, result.meter, meters),
+            converter=converter_of(meters[result.meter]),
             known=Known(about),
             solved_j=solved_of(view),
         )
@@ -240,9 +251,10 @@ def truth_folder(run_id: str, benches: Path) -> Path | None:
 
 
 def load_share_of(run: RunReader, meter: str, meters: Mapping[str, Any]) -> float | None:
-    """Share of the load that an energy counter's declared total counts; None for a meter at the DC input."""
+    """Share of the load that an energy counter's declared total counts; None for a meter at the DC input or
+    upstream of it."""
     facts = meters[meter]
-    if facts["plane"] == "dc_input":
+    if facts["plane"] in ("dc_input", "wall"):
         return None
     binding = _binding(run, meter)
     return float(sum(facts["shares"][c] for c, rail in binding.rails if rail in binding.total_rails))

@@ -20,6 +20,7 @@ from drivers.simulated.rig.truth import RunTruth
 from harness.core.errors import SpecError
 from harness.core.result import EnergyResult, LayerEnergy
 from harness.exam.join import ToHost, board_to_host, heard_in, load_share_of, truth_folder
+from harness.exam.upstream import converter_of
 from harness.store.run_reader import RunReader
 
 CLASSES = ((500e-6, ">= 0.5 ms"), (150e-6, "150-500 us"), (50e-6, "50-150 us"), (0.0, "< 50 us"))
@@ -184,6 +185,8 @@ def examine_stored_layers(run: RunReader, analysis: Analysis, benches: Path) -> 
         try:
             if run.spec.protocol.layers == "instances":
                 raise SpecError("a bench in real time does not hear kernels, so it cannot follow their instances")
+            if converter_of(meters[result.meter]) is not None:
+                raise SpecError("layers are not graded at the wall")
             share = load_share_of(run, result.meter, meters)
             truth = kernel_truth(run, whole, layers, to_host=board_to_host(run), load_share=share)
         except SpecError as error:

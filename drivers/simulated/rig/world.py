@@ -131,6 +131,17 @@ class SupplyWorld:
 
 
 @dataclass(frozen=True)
+class WallWorld:
+    """The mains side of the supply: P_wall = P_dc / efficiency + constant_rel x idle power of the board."""
+
+    efficiency: float
+    constant_rel: float
+    power_factor: float
+    voltage_v: float
+    frequency_hz: float
+
+
+@dataclass(frozen=True)
 class MeterWorld:
     """One meter's own imperfections."""
 
@@ -214,6 +225,11 @@ class World:
         return self._meters[name]
 
     @functools.cached_property
+    def wall(self) -> WallWorld:
+        """What a meter at the wall sees beside the board; nobody else does."""
+        return _drawn(WallWorld, self.ranges, "wall", self.seed)
+
+    @functools.cached_property
     def _meters(self) -> dict[str, MeterWorld]:
         return {}
 
@@ -229,7 +245,7 @@ class World:
         return dataclasses.replace(drawn, gain_over_spec=gain, zero_over_spec=zero)
 
     def to_json(self) -> dict[str, Any]:
-        groups = ("load", "standby", "heat", "supply", "board")
+        groups = ("load", "standby", "heat", "supply", "wall", "board")
         return {
             "seed": self.seed,
             "file": self.ranges.name,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from drivers.simulated.rig.rig import Rig
-from drivers.simulated.rig.served import battery, ina2xx, ina219, monsoon, nvidia, pmic, ppk2, rapl, tegrastats
+from drivers.simulated.rig.served import battery, ina2xx, ina219, monsoon, nvidia, pmic, ppk2, rapl, tegrastats, visa
 from drivers.simulated.rig.served.port import Kind, Served, Touched
 from harness.core.errors import SpecError
 from harness.core.spec import MeterBinding
@@ -25,6 +25,7 @@ KINDS: dict[str, Kind] = {
     "ppk2": ppk2.KIND,
     "rapl": rapl.KIND,
     "tegrastats": tegrastats.KIND,
+    "visa": visa.KIND,
 }
 
 

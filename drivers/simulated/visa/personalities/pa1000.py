@@ -34,7 +34,7 @@ class Pa1000(Instrument):
     chained: ClassVar[bool] = False
     empty_answers: ClassVar[bool] = True
     volt_steps: ClassVar[tuple[float, ...]] = (10, 20, 50, 100, 200, 500, 1000)
-    amp_steps: ClassVar[tuple[float, ...]] = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+    amp_steps: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
     settings: ClassVar[dict[str, Setting]] = {
         "dse": Setting(":DSE", "register", 255, low=0, high=255),
         "zero": Setting(":SYSTem:ZERO", "flag", True),
