@@ -242,23 +242,21 @@ class _Trials:
 
 
 def _trials(seen: _Seen, model: _Model, shapes: list[tuple[float, float, float]], slack_s: float) -> _Trials:
+    """All kernels at all lags; those that were likely anywhere again, at finer steps, where any was."""
     low, high = -slack_s, seen.period_s + slack_s
+    asked = [(axis, *shape) for axis in range(len(seen.axes)) for shape in shapes]
+    nu = max(len(seen.power_w) - model.size, 1.0)
     found: list[_Trials] = []
     for _ in range(ROUNDS):
         late = np.linspace(low, high, LAGS)
         cell = float(np.log((high - low) / LAGS))
-        found = [
-            _tried(seen, model, axis, late, window, tau, prior + cell)
-            for axis in range(len(seen.axes))
-            for window, tau, prior in shapes
-        ]
-        square = np.concatenate([f.square for f in found])
+        found = [_tried(seen, model, axis, late, window, tau, prior + cell) for axis, window, tau, prior in asked]
+        square = np.stack([f.square for f in found])
         if not np.any(np.isfinite(square)):
             break
-        nu = max(len(seen.power_w) - model.size, 1.0)
         worse = np.where(np.isfinite(square), 0.5 * nu * np.log(square / np.nanmin(square)), np.inf)
-        every = np.concatenate([late for _ in found])
-        likely = every[worse < UNLIKELY]
+        likely = late[np.any(worse < UNLIKELY, axis=0)]
+        asked = [one for one, w in zip(asked, worse, strict=True) if w.min() < UNLIKELY]
         step = (high - low) / LAGS
         low, high = max(low, float(likely.min()) - step), min(high, float(likely.max()) + step)
     return _Trials(*(np.concatenate([getattr(f, n) for f in found]) for n in _Trials.__dataclass_fields__))

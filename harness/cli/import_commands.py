@@ -27,6 +27,13 @@ Batch = Annotated[int, typer.Option("--batch", help="Inputs in one inference.")]
 Inferences = Annotated[
     str | None, typer.Option("--inferences", help="Inferences a window: one number, or one for each, N1,N2,...")
 ]
+Rule = Annotated[
+    str,
+    typer.Option(
+        "--rule",
+        help="How marks bound windows: `pairs`, `steps` (on, off, on, ...), `span`, or `pattern` (a span of steps).",
+    ),
+]
 Marks = Annotated[
     str | None, typer.Option("--marks", help="Begin and end of every window in seconds, T0,T1,..., or a file of them.")
 ]
@@ -143,9 +150,7 @@ def nvidia_smi(
     marks_unit: Annotated[
         str, typer.Option("--marks-unit", help="`s` from the first row, `unix-s` or `unix-us`.")
     ] = "s",
-    rule: Annotated[
-        str, typer.Option("--rule", help="How marks bound windows: `pairs`, `steps` (on, off, on, ...) or `span`.")
-    ] = "pairs",
+    rule: Rule = "pairs",
     field: Annotated[
         str, typer.Option("--field", help="Which power field, such as power.draw.instant.")
     ] = "power.draw",
@@ -215,9 +220,7 @@ def csv_table(
     standby: Annotated[
         str | None, typer.Option("--standby", help="Idle brackets in seconds, T0,T1[,T2,T3]: energy above them.")
     ] = None,
-    rule: Annotated[
-        str, typer.Option("--rule", help="How marks bound windows: `pairs`, `steps` (on, off, on, ...) or `span`.")
-    ] = "pairs",
+    rule: Rule = "pairs",
     align: Annotated[
         str,
         typer.Option("--align", help="`declared`: marks are on the file's time axis; `search` the lag of the power."),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.readings.bursts.heal import heal
-from analysis.readings.curve import build_curve
+from analysis.readings.curve import build_curve, remembered_ns
 from analysis.timing.chain import board_map
 from harness.cli.format import engineering, headline
 from harness.cli.results import console, print_json, stored_result
@@ -24,6 +24,7 @@ from harness.imports.source import Source, read_source
 from harness.store.run_reader import RunReader
 
 ROOT = Path("runs/imported")
+LEAST_READINGS = 3  # in a window whose energy is read off the curve
 
 
 def import_run(run: ForeignRun, *, root: Path | None, as_json: bool) -> Path:
@@ -40,7 +41,8 @@ def import_run(run: ForeignRun, *, root: Path | None, as_json: bool) -> Path:
         out.print(f"  [yellow]{note}[/]", highlight=False)
     for window in document["windows"][:20]:
         energies = ", ".join(
-            f"{name} {engineering(e, 'J', digits=6)}" for name, e in window["energy_by_channel_j"].items()
+            f"{name} {'-' if e is None else engineering(e, 'J', digits=6)}"
+            for name, e in window["energy_by_channel_j"].items()
         )
         hole = f" ({window['coverage']:.1%} covered)" if (window["coverage"] or 0.0) < 0.999 else ""
         out.print(f"  {window['t0_s']:.6f} s to {window['t1_s']:.6f} s: {energies}{hole}", highlight=False)
@@ -77,7 +79,8 @@ def window_energies(reader: RunReader) -> list[dict[str, Any]]:
     """Energy of every marked window, read off the same energy curve that the analysis uses.
 
     `energy_j` is that of the primary meter's declared total, in the part of the window that readings cover; None where
-    they cover none of it. `coverage`: that part (0..1), of the rail that is covered least.
+    they cover none of it, and where the window is shorter than three of them: cut out of readings that hold its
+    neighbourhood as well it would be wrong. `coverage`: that part (0..1), of the rail that is covered least.
     """
     timeline = reader.timeline()
     spans = timeline.spans_of(Phase.MEASURED)
@@ -97,11 +100,12 @@ def window_energies(reader: RunReader) -> list[dict[str, Any]]:
         rails = dict(binding.rails)
         sums: list[float | None] = [0.0] * len(spans)
         for channel in trace.info.channels:
-            curve = build_curve(trace, channel.name, to_board).curve
+            found = build_curve(trace, channel.name, to_board)
+            curve = found.curve
             for k, span in enumerate(spans):
                 energy = float(curve.energy_between(span.begin_ns, span.end_ns))
                 covered = curve.coverage(span.begin_ns, span.end_ns)
-                known = covered > 0
+                known = covered > 0 and span.end_ns - span.begin_ns >= LEAST_READINGS * remembered_ns(found.reading)
                 if index == 0:
                     least = rows[k]["coverage"]
                     rows[k]["coverage"] = covered if least is None else min(least, covered)

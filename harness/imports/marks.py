@@ -108,7 +108,7 @@ def pairs_of(marks: Sequence[float], *, rule: str = "pairs") -> list[tuple[float
 
     `pairs`: marks 0-1, 2-3, ...; `steps`: the moments at which a load is switched on, off, on, ... (written once or
     twice), the stretches in which it is on; `span`: all from the first mark to the last; `pattern`: the same, with
-    marks in between that are those of `steps` (`stretches_of`).
+    marks in between that are those of `steps` (`load_told`).
     """
     if rule not in RULES:
         raise SpecError(f"--rule {rule!r} is unknown", hint=f"use one of {', '.join(RULES)}")
@@ -136,9 +136,14 @@ def pairs_of(marks: Sequence[float], *, rule: str = "pairs") -> list[tuple[float
     return pairs
 
 
-def stretches_of(marks: Sequence[float], *, rule: str) -> list[tuple[float, float]]:
-    """(begin, end) in seconds of the load's own on-stretches within a `pattern`; none of them by any other rule."""
-    return pairs_of(marks, rule="steps") if rule == "pattern" else []
+def load_told(marks: Sequence[float], *, rule: str) -> dict[str, Any]:
+    """What the document "import" says of marks (s) that are the load's own: `marks` is "load edges" then, and
+    `load_ns` holds [on, off] of its stretches within a `pattern`."""
+    if rule == "pairs":
+        return {"marks": "windows"}
+    on = pairs_of(marks, rule="steps") if rule == "pattern" else []
+    stretches = [[round(a * 1e9), round(b * 1e9)] for a, b in on]
+    return {"marks": "load edges", **({"load_ns": stretches} if stretches else {})}
 
 
 def counts_of(text: str | None, windows: int) -> list[int | None]:

@@ -19,7 +19,7 @@ from harness.core.clock import HOST, FloatArray, Int64Array
 from harness.core.errors import SpecError
 from harness.core.trace import Reading, ReadingKind
 from harness.imports.foreign import ForeignMeter, ForeignRun, imported_protocol
-from harness.imports.marks import Window, counts_of, pairs_of, stretches_of, windows_timeline
+from harness.imports.marks import Window, counts_of, load_told, pairs_of, windows_timeline
 from harness.imports.meter import Declared, Readings, foreign_meter, run_name
 from harness.imports.source import Source, identity, number
 
@@ -187,7 +187,6 @@ def build(
     unit = MARK_UNITS[options.marks_unit]
     ns = [(round(m * 1e9) if unit is None else round(m * unit * 1e6) * 1000 - origin) for m in marks]
     pairs = pairs_of([n * 1e-9 for n in ns], rule=options.rule)
-    on = [[round(a * 1e9), round(b * 1e9)] for a, b in stretches_of([n * 1e-9 for n in ns], rule=options.rule)]
     counts = counts_of(inferences, len(pairs))
     windows = [Window(round(a * 1e9), round(b * 1e9), n) for (a, b), n in zip(pairs, counts, strict=True)]
     first, last = int(log.unix_ns[0]) - origin, int(log.unix_ns[-1]) - origin
@@ -203,7 +202,7 @@ def build(
     told |= {"notes": [*log.notes, f"{meter.info.details['updates']} updates in {meter.info.details['rows']} rows"],
              "flags": [*told["flags"], *(["file_truncated"] if log.notes else [])],
              "meter_flags": {"smi": flags}, "origin_unix_ns": origin,
-             "marks": "windows" if options.rule == "pairs" else "load edges", **({"load_ns": on} if on else {}),
+             **load_told([n * 1e-9 for n in ns], rule=options.rule),
              "sample_rate_hz": 1e9 / meter.info.channels[0].reading.period_ns}  # fmt: skip
     asked = [[[w.begin_ns, w.end_ns, w.inferences] for w in windows], vars(options), declared.to_json()]
     return ForeignRun(

@@ -18,7 +18,7 @@ from harness.core.errors import SpecError
 from harness.core.timeline import Phase
 from harness.core.trace import STAMPS, STAMPS_IN_BURSTS, Reading, ReadingKind
 from harness.imports.foreign import ForeignRun, imported_protocol
-from harness.imports.marks import Window, counts_of, pairs_of, windows_timeline
+from harness.imports.marks import Window, counts_of, load_told, pairs_of, windows_timeline
 from harness.imports.meter import Declared, Readings, foreign_meter, run_name
 from harness.imports.source import Source, identity, number
 
@@ -214,7 +214,8 @@ def build(
             **({STAMPS: STAMPS_IN_BURSTS} if in_bursts else {}),
         },
     )  # fmt: skip
-    told |= {"notes": list(table.notes), "sample_rate_hz": 1e9 / readings.reading.period_ns,
+    told |= {"notes": list(table.notes), **load_told([m - origin for m in marks], rule=rule),
+             "sample_rate_hz": 1e9 / readings.reading.period_ns,
              "flags": [*told["flags"], *declared.flags(), *(["file_truncated"] if table.notes else [])]}  # fmt: skip
     asked = [
         [[w.begin_ns, w.end_ns, w.inferences] for w in windows],

@@ -2,20 +2,21 @@
 
 Three ways: *naive*, as tools do it (polls are points, trapezoids, +-5 W as the tool's help says); by the *table*, the
 shipped importer and analysis with kind and window of the driver's sensor table and the published limit of the gain
-(+-5 %, arXiv 2312.02741); and *found*, with kernel, gain and zero that `identify` found on the other capture of the same
-card. Nothing is fitted on the capture that is judged.
+(+-5 %, arXiv 2312.02741); and *found*, with kernel, gain and zero that `identify` found on the other capture of the
+same card. Nothing is fitted on the capture that is judged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analysis.analyse import analyse_run
 from analysis.characterise.corrected_energy import polled_energy_j
-from analysis.characterise.identify import SensorCharacter, identify
+from analysis.characterise.identify import NotTold, SensorCharacter, identify
 from drivers.nvidia.sensors import sensor_of
 from harness.cli.importing import smi_run, window_energies
 from harness.core.bench_facts import Calibration, ChannelCalibration
@@ -65,7 +66,7 @@ class Paired:
 
 
 def card_channels(folder: Path) -> tuple[str, ...]:
-    """Slot and cables of the card; the cable that the set calls the processor's counts if its power follows the load."""
+    """Slot and cables of the card; the one that the set calls the processor's counts if its power follows the load."""
     third = load_of(folder, ("3",))
     marks = third.at(_marks_ns(folder))
     pairs = len(marks) // 2 * 2
@@ -143,14 +144,33 @@ def _way(result: EnergyResult, windows: int) -> Way:
     return Way(result.gross_energy_per_inference_j * windows, (low * windows, high * windows))
 
 
-def _naive(folder: Path, field: str, rows: list[dict[str, float]], reader: RunReader) -> Way:
+def _naive(folder: Path, field: str, rows: list[dict[str, Any]], reader: RunReader) -> Way:
     log = nvidia_smi.parse(read_source(folder / "gpudata.csv.gz"), field=field, utc_offset_s=UTC_AHEAD_S, gpu=None)
     told = reader.json("import")
     assert isinstance(told, dict)
-    t_s = (log.unix_ns - int(told["origin_unix_ns"])) * 1e-9
-    energy = sum(polled_energy_j(t_s, log.power_w, (row["t0_s"], row["t1_s"])) for row in rows)
+    t_s = np.asarray((log.unix_ns - int(told["origin_unix_ns"])) * 1e-9, np.float64)
+    parts = [polled_energy_j(t_s, log.power_w, (float(row["t0_s"]), float(row["t1_s"]))) for row in rows]
+    energy = float(np.sum(parts))
     half = TOOL_W * sum(row["t1_s"] - row["t0_s"] for row in rows)
     return Way(energy, (energy - half, energy + half))
+
+
+def judge_card(data: Path, card: str, field: str, root: Path, *, of: str | None = None) -> list[Paired]:
+    """Both captures of a card by each rule that asks something of them, each with what the other one told; `of`: only
+    this one. Windows are the whole pattern, and its on-stretches."""
+    _, wave, step = CARDS[card]
+    rows = []
+    for capture, other in ((wave, step), (step, wave)):
+        if of is not None and capture != of:
+            continue
+        try:
+            found = found_in(data / other, card_channels(data / other), field)
+        except NotTold:
+            found = None
+        for rule in ("pattern", "steps") if capture == wave else ("steps",):
+            place = root / f"{card} {field} {capture.replace('/', ' ')} {rule}"
+            rows.append(judge(data, card, capture, field, rule, place, found))
+    return rows
 
 
 def table(rows: list[Paired]) -> str:

@@ -9,6 +9,8 @@ import pytest
 from analysis.characterise.corrected_energy import table
 from harness.core.trace import ReadingKind
 from harness.testing.paired_captures import fields_of, judged, levelled
+from harness.testing.paired_energy import judge_card
+from harness.testing.paired_energy import table as energies
 
 EXCERPT = Path(__file__).parent / "data" / "a100_square_wave"
 REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "gpu-power-benchmark"
@@ -55,3 +57,18 @@ def test_the_fields_of_a_3090_are_a_running_mean_and_a_plain_one() -> None:
     plain, energy = judged(REAL / "5050" / "3090", ALL, "power.draw.instant")
     assert plain.kind is ReadingKind.MEAN and abs(plain.window.value - 0.1) < 0.003
     assert abs(energy.after) < 0.003
+
+
+@needs_captures
+@pytest.mark.parametrize(("card", "of"), [("A100", "5050/A100"), ("3090", "Transient_Response/3090_TR")])
+def test_energy_by_nvidia_smi_alone_has_an_interval_that_holds(card: str, of: str, tmp_path: Path) -> None:
+    """Of the loaded windows, by the table of sensors and by what the card's other capture told. Read off as tools do,
+    none of these holds what the external meter saw."""
+    rows = judge_card(REAL, card, "power.draw", tmp_path, of=of)
+    print(f"\n{energies(rows)}")
+    for row in rows:
+        for way in (row.table, row.found):
+            assert way.interval_j is not None, way.refused
+            assert way.holds(row.true_j), f"{row.rule}: {row.true_j} not in {way.interval_j}"
+            assert way.interval_j[1] - way.interval_j[0] < 0.2 * row.true_j
+        assert row.naive.holds(row.true_j) is False
