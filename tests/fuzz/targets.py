@@ -205,6 +205,63 @@ def serial_lvpm() -> Target:
     return Target("monsoon-serial", samples, check)
 
 
+# --- answers of bench instruments -------------------------------------------------------------------
+
+
+def scpi_list() -> Target:
+    from drivers.visa.blocks import Form, readings
+
+    samples = [
+        b"103.79E+00,1.0143E+00,105.27E+00",
+        b":NUMERIC:NORMAL:VALUE 103.79E+00,NAN,INF,------,9.91E+37",
+        b"+8.034562E-03,+4.01,+4.430876E+00s",
+        b"5.0114,0.0000,0.000",
+    ]
+
+    def check(data: bytes) -> bool:
+        found = readings(data, Form.ASCII)
+        text = data.decode("ascii").replace(";", ",")
+        numbers = {float(n) for n in re.findall(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", text)}
+        require(len(found) <= text.count(",") + 1, "more values than fields")
+        for value, why in zip(found.value.tolist(), found.why.tolist(), strict=True):
+            require((value != value) == (why != 0), f"{value} is missing for reason {why}")
+            require(why != 0 or value in numbers, f"{value} stands nowhere")
+        return bool(len(found))
+
+    return Target("scpi-list", samples, check, (ValueError,))
+
+
+def scpi_block() -> Target:
+    import struct
+
+    from drivers.visa.blocks import Form, readings
+    from harness.io.visa_framing import Framer
+
+    floats = struct.pack(">6f", 1.5, 0.25, 5.0, 9.91e37, -3.0, 0.0390625)
+    samples = [b"#224" + floats + b"\n1.0\n", b":NUM:NORM:VAL #800000024" + floats + b"\n", b"#0" + floats + b"\n"]
+
+    def check(data: bytes) -> bool:
+        whole, framers = Framer(b"\n"), (Framer(b"\n"), Framer(b"\n"))
+        whole.feed(data)
+        message = whole.take()
+        for framer, size in zip(framers, (1, 7), strict=True):
+            seen = None
+            for k in range(0, len(data), size):
+                framer.feed(data[k : k + size])
+                seen = framer.take() if seen is None else seen
+            require(seen == message, f"cut into {size} it is {seen!r}, whole it is {message!r}")
+        if message is None:
+            message = whole.take_rest()
+        require(message in data, "a message that was never sent")
+        found = readings(message, Form.REAL32)
+        present = {message[k : k + 4] for k in range(len(message))}
+        for value in found.value[found.why == 0].tolist():
+            require(struct.pack(">f", value) in present, f"{value} is not in the block")
+        return bool(len(found))
+
+    return Target("scpi-block", samples, check, (ValueError,))
+
+
 # --- numbers of single files ------------------------------------------------------------------------
 
 
@@ -269,5 +326,6 @@ def nvidia_smi() -> Target:
 
 
 TARGETS: tuple[Callable[[], Target], ...] = (
-    tegrastats, pmic, inas, sketches, serial_lvpm, powercap, battery, nvidia_smi
+    tegrastats, pmic, inas, sketches, serial_lvpm, powercap, battery, nvidia_smi,
+    scpi_list, scpi_block,
 )  # fmt: skip
