@@ -96,6 +96,10 @@ FLAGS: dict[str, Words] = {
         "A frequency wandered by more than 1 % while inferences were measured.",
         "Set governor: performance, or a fixed frequency, in the board's file.",
     ),
+    "gpu_clocks_not_locked": Words(
+        "The GPU chose its clock by itself while it was measured: the figure belongs to no stated frequency.",
+        "gpu: {persistence: true, clocks_mhz: [1200, 1200]} in the board's file, with a clock that the GPU offers.",
+    ),
     "throttled": Words(
         "A limit of speed was in force before, during or after the run, which may have been slowed by it.",
         "Cooling, cool_to_c, or a lower governor.",
@@ -164,6 +168,11 @@ FLAGS: dict[str, Words] = {
         "The meter looks at a part of the time only; the rest is taken to be alike, as far as readings fell on all "
         "phases of an inference.",
         "See the page of the meter.",
+    ),
+    "phases_unknown": Words(
+        "The meter looks at a part of the time only, and nobody said when the load worked within the marked windows: a "
+        "load in step with the meter's updates would not be noticed.",
+        "Import with the load's own marks (--rule pattern or steps), or a load of pauses that vary.",
     ),
     "sampling_in_step": Words(
         "In a process start readings fell on few phases of the inferences; the budget counts what others may draw.",

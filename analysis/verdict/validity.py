@@ -20,7 +20,7 @@ from analysis.timing.lag import Lag
 from analysis.timing.windows import StartWindow
 from analysis.uncertainty.first_order import Combined
 from analysis.verdict.standby_moved import standby_flags, standby_moved
-from analysis.verdict.throttling import maybe_throttled, throttled_for_sure, undervoltage
+from analysis.verdict.throttling import gpu_clocks_free, maybe_throttled, throttled_for_sure, undervoltage
 from harness.core.result import InvalidReason
 from harness.core.timeline import Phase, Timeline
 from harness.core.trace import ReadingKind
@@ -203,6 +203,11 @@ def problem_of_board(documents: Mapping[str, Any]) -> Problem | None:
     return None
 
 
+def _only_edges(solution: Solution) -> bool:
+    """Nobody said when the load worked within its windows, and so not whether readings keep step with it."""
+    return solution.levels is None and any(s.window.by_time for s in solution.starts)
+
+
 def _times_vary(solution: Solution) -> bool:
     """The mean time of an inference differs between process starts by more than TIMES_VARY: other work ran too."""
     means = [s.window.busy_s / s.window.n for s in solution.starts]
@@ -233,6 +238,7 @@ def flags_of(
         "lag_coarse_only": lag.fall is None and not lag.declared,
         "meter_accuracy_unknown": not accuracy_known,
         "part_time_sampling": channel.reading.kind in SPARSE,
+        "phases_unknown": channel.reading.kind in SPARSE and _only_edges(solution),
         "sampling_in_step": solution.phases.worst > LOCKED,
         "outputs_not_checked": not isinstance(documents.get("outputs_check"), Mapping),
         "readings_lost": any(
@@ -241,6 +247,7 @@ def flags_of(
         "inference_times_vary": _times_vary(solution),
         "throttled": maybe_throttled(documents.get("board_state")),
         "undervoltage": undervoltage(documents.get("board_state")),
+        "gpu_clocks_not_locked": gpu_clocks_free(documents.get("board_state"), channel.name),
         "standby_not_settled": any(
             isinstance(told := documents.get(name), Mapping) and told.get("ok") is False
             for name in ("settle_before", "settle_after")

@@ -65,6 +65,17 @@ def test_windows_cut_out_of_readings_twice_as_long_would_hold_the_pauses_power(t
     assert all(row["energy_j"] is None for row in rows)  # none of them holds three readings
 
 
+def test_one_window_of_a_load_that_nobody_marked_is_told_apart_from_one_that_somebody_did(tmp_path: Path) -> None:
+    made = one_period_a_load()
+    unmarked, true_j = judged(made, tmp_path / "span", rule="span")
+    marked, _ = judged(made, tmp_path / "pattern", rule="pattern")
+    assert "phases_unknown" in unmarked.flags and "phases_unknown" not in marked.flags
+    low, high = interval(marked)
+    wide_low, wide_high = interval(unmarked)
+    assert low <= true_j <= high and wide_low <= true_j <= wide_high
+    assert high - low < wide_high - wide_low
+
+
 def test_a_load_in_step_is_refused_and_so_is_one_that_every_reading_blurs(tmp_path: Path) -> None:
     for name, made in (
         ("in step", one_period_a_load(load=(1.0, 1.00001))),
