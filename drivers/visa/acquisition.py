@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from drivers.visa.polled import Look, Poller
 from drivers.visa.rows import LOST_COUNT, Judge
 from drivers.visa.talk import Talk
+from drivers.visa.unchanged import ChangedError, Unchanged
 from harness.core.errors import BenchError, DeviceError, TransientError
 from harness.core.trace import Block, CalibrationPiece
 from harness.core.waiting import NS_PER_S, WaitClock
@@ -35,6 +36,7 @@ class Acquisition:
         self._window_ns = round(self._options.update_s * NS_PER_S)
         self._rows = DecodedRows([f"{item}_raw" for item in judge.items], pieces)
         self.count, self.take = self._rows.count, self._rows.take
+        self._unchanged = Unchanged(talk, clock)
         self._silent = 0
         self._renewed_ns = 0
         self._moved_ns: int | None = None
@@ -49,6 +51,7 @@ class Acquisition:
                     f"the integrator of {self._talk.name} does not start: {self._state()}",
                     hint="auto ranging must be off, and no timer be set: look at the instrument",
                 )
+        self._unchanged.note()
         self._poller.arm()
         self._renewed_ns = self._clock.now_ns()
         self._rows.begin(self._renewed_ns)
@@ -59,6 +62,10 @@ class Acquisition:
         try:
             look = self._poller.poll()
             stopped = look is not None and self._energy is not None and not self._integrates()
+            if look is not None:
+                self._unchanged.look()
+        except ChangedError:
+            raise
         except TransientError as error:
             self._no_answer(error)
             return
@@ -103,10 +110,14 @@ class Acquisition:
             self.count("not_later")
 
     def finish(self) -> Block | None:
-        """Stop; the rest, and how many errors the instrument noted meanwhile."""
+        """Stop; the rest, and how many errors the instrument noted meanwhile. TransientError if it was reset to
+        something else meanwhile."""
         try:
+            self._unchanged.look_at_all()
             self.stop_integrator()
             self.count("instrument_errors", len(self._talk.errors()))
+        except ChangedError:
+            raise
         except BenchError:
             self.count("no_answers")
         return self._rows.finish(self._clock.now_ns())

@@ -255,6 +255,7 @@ def _check_channel(described: Described, name: str) -> None:
 def _messages(this: Instrument) -> Iterator[tuple[Location, str]]:
     """Every text that is sent, with its place."""
     reading = this.reading
+    yield from ((("unchanged", k), asked) for k, asked in enumerate(this.unchanged))
     for at, commands in _command_lists(this):
         for k, command in enumerate(commands):
             yield (*at, k), command.send if isinstance(command, When) else command

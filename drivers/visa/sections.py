@@ -275,4 +275,5 @@ class Instrument(Section):
     reading: Annotated[Polled | Buffered, Field(discriminator="style")]
     energy: Energy | None = None
     channels: Annotated[dict[str, ChannelSection], Field(min_length=1)]
+    unchanged: Annotated[tuple[Message, ...], BeforeValidator(_listed)] = ()
     finish: Commands = ()

@@ -212,6 +212,17 @@ def test_a_lost_answer_costs_its_update_and_no_more(bench: MakeBench) -> None:
     assert np.median(np.abs(trace.power_w("power") - expected)) < 0.05
 
 
+@pytest.mark.parametrize("at_s", [3.0, 9.9])
+def test_what_somebody_changes_at_the_front_panel_ends_the_readings(bench: MakeBench, at_s: float) -> None:
+    """Its numbers look right, but are apparent power: said within seconds, or at the latest when readings end."""
+    here = bench("wt310")
+    change = lambda: here.sim.hear(b":NUM:NORM:ITEM3 S,1", here.clock.now_ns())  # noqa: E731
+    with pytest.raises(TransientError, match=r"somebody changed .*:NUM:NORM:ITEM3\? was 'P,1', is 'S,1'") as caught:
+        here.read(here.meter(**FIXED["wt310"]), 10.0, at={at_s: change})
+    assert "lock its front panel" in caught.value.hint
+    assert here.clock.now_ns() < 1_000_000_000_000 + (at_s + 9) * 1e9
+
+
 def test_an_integrator_that_somebody_stops_is_no_standstill_of_the_power(bench: MakeBench) -> None:
     here = bench("wt310")
     sim = here.sim
