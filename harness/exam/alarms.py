@@ -18,9 +18,9 @@ CONDITIONS = frozenset({
 METHODS = frozenset({
     "alignment_declared", "calibration_old", "character_ambiguous", "character_contradicts",
     "character_of_another_unit", "gap_power_bounded", "gpu_clocks_not_locked", "lag_coarse_only",
-    "meter_accuracy_unknown", "meter_zero_unknown", "no_standby", "no_total_declared", "outputs_not_checked", "part_time_sampling",
-    "phases_unknown",
-    "range_switching", "reading_kind_unknown", "samples_doubled", "sampling_in_step", "single_bracket", "single_start",
+    "meter_accuracy_unknown", "meter_zero_unknown", "no_standby", "no_total_declared", "outputs_not_checked",
+    "part_time_sampling", "phases_unknown", "range_switching", "reading_kind_unknown", "samples_doubled",
+    "sampling_in_step", "single_bracket", "single_start",
     "stamps_nominal", "stamps_not_healed", "time_zones_assumed_equal", "uncalibrated_rows", "window_count_unknown",
 })  # fmt: skip
 
