@@ -38,6 +38,10 @@ def trials() -> Sequence[FaultTrial]:
     return (*wt310_trials(), *wt5000_trials(), *pa1000_trials(), *hmc8015_trials())
 
 
+AVERAGING = (":MEAS:AVER:TYPE EXP;COUN 64", ":MEAS:AVER:STAT ON")
+SCALING = (":INP:SCAL:CT 20", ":INP:SCAL:STAT ON")
+
+
 class Trials:
     """Trials of one instrument in one setup."""
 
@@ -101,6 +105,9 @@ def wt310_trials() -> Sequence[FaultTrial]:
         of.trial("old_errors", "its error queue is full of what another program did", before=_errors),
         of.trial("found_integrating", "another program was killed and left it integrating", before=_integrating),
         of.trial("old_grammar", "it was left in the command mode of the WT210", before=_heard(":SYST:COMM:COMM WT200")),
+        of.trial("averaging_left_on", "somebody left averaging over 64 updates on", before=_heard(*AVERAGING)),
+        of.trial("scaling_left_on", "somebody left it to multiply for a transformer", before=_heard(*SCALING)),
+        of.trial("maximum_held", "somebody left maximum hold on", before=_heard(":MEAS:MHOL ON")),
         of.trial("reply_left", "a reply to another program lies in its queue", before=_heard(":INP:VOLT:RANG?")),
         of.panel("headers_on", "replies come with headers from the middle of the work on", ":COMM:HEAD ON"),
         of.panel("reset", "somebody resets it during the work", "*RST"),
@@ -158,15 +165,15 @@ def hmc8015_trials() -> Sequence[FaultTrial]:
 # --- what happens -------------------------------------------------------------------------------------
 
 
-def _heard(message: str, times: int = 1) -> Callable[[Instrument], None]:
+def _heard(*messages: str) -> Callable[[Instrument], None]:
     def act(instrument: Instrument) -> None:
-        for _ in range(times):
+        for message in messages:
             instrument.hear(message.encode(), instrument.now_ns)
 
     return act
 
 
-_errors = _heard(":NO:SUCH:THING 1", times=40)
+_errors = _heard(*[":NO:SUCH:THING 1"] * 40)
 
 
 def _integrating(instrument: Instrument) -> None:

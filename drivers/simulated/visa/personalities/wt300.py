@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from drivers.simulated.visa.analyser import Element, Ranging, Updates
+from drivers.simulated.visa.electrical import Seen
 from drivers.simulated.visa.grammar import (
     ILLEGAL_VALUE,
     OUT_OF_RANGE,
@@ -29,6 +30,7 @@ from drivers.simulated.visa.grammar import (
     pattern,
 )
 from drivers.simulated.visa.instrument import Answer, Call, Setting, command
+from drivers.simulated.visa.personalities.processing import SETTINGS, Processing
 from drivers.simulated.visa.personalities.yokogawa import Yokogawa, nr3, span_ns
 
 FUNCTIONS = (
@@ -71,6 +73,7 @@ class Wt300(Yokogawa):
     refused: ClassVar[frozenset[str]] = frozenset()
     settings: ClassVar[dict[str, Setting]] = {
         **Yokogawa.settings,
+        **SETTINGS,
         "rate": Setting(":RATE", "number", 0.25, unit="S", form=lambda v: nr3(v, 4)),
         "crest": Setting("[:INPut]:CFACtor", "register", 3, low=3, high=6),
         "mode": Setting("[:INPut]:MODE", "choice", "RMS", choices=("RMS", "VMEan", "DC")),
@@ -98,7 +101,13 @@ class Wt300(Yokogawa):
         self.updates = Updates(
             elements, span_ns(self.default_rate_s), self.begin_ns, rises=self.rises, falls=self.falls
         )
+        self._processing = [Processing(self.value) for _ in elements]
         super().__post_init__()
+
+    def after_update(self) -> None:
+        super().after_update()
+        for processing, element in zip(self._processing, self.updates.elements, strict=True):
+            processing.update(element.seen)
 
     def reset(self) -> None:
         super().reset()
@@ -262,18 +271,18 @@ class Wt300(Yokogawa):
         """What the display holds, by function and element."""
         shown: dict[tuple[str, int], float] = {}
         held = self.updates.integrator
-        for k, element in enumerate(self.updates.elements, start=1):
-            for name, value in self._read(element).items():
+        for k, (element, processing) in enumerate(zip(self.updates.elements, self._processing, strict=True), start=1):
+            for name, value in self._read(element, None if element.seen is None else processing.seen).items():
                 shown[name, k] = value
             if held.state != "RESET":
-                joule, coulomb = element.joule / 3600, element.coulomb / 3600
+                joule, coulomb = processing.factor * element.joule / 3600, element.coulomb / 3600
                 of = {"TIME": held.seconds, "WH": joule, "WHP": max(joule, 0.0), "WHM": min(joule, 0.0)}
                 of |= {"AH": coulomb, "AHP": max(coulomb, 0.0), "AHM": min(coulomb, 0.0)}
                 shown |= {(name, k): value for name, value in of.items()}
         return shown
 
-    def _read(self, element: Element) -> dict[str, float]:
-        seen, volts, amps = element.seen, element.volts.fixed, element.amps.fixed
+    def _read(self, element: Element, seen: Seen | None) -> dict[str, float]:
+        volts, amps = element.volts.fixed, element.amps.fixed
         ranges = {"URANge": volts, "IRANge": amps}
         if seen is None:
             return ranges

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from drivers.simulated.visa.analyser import Element
-from drivers.simulated.visa.electrical import Front
+from drivers.simulated.visa.electrical import Front, Seen
 from drivers.simulated.visa.grammar import SUFFIX_OUT_OF_RANGE, ScpiError
 from drivers.simulated.visa.instrument import Answer, Call, Instrument, command
 from drivers.simulated.visa.personalities.wt300 import Wt300
@@ -42,8 +42,8 @@ class Wt5000(Wt300):
     def of(cls, front: Front, *, begin_ns: int, **more: Any) -> Instrument:
         return cls(fronts=(front,), begin_ns=begin_ns, **more)
 
-    def _read(self, element: Element) -> dict[str, float]:
-        base = super()._read(element)
+    def _read(self, element: Element, seen: Seen | None) -> dict[str, float]:
+        base = super()._read(element, seen)
         direct = not element.front.source.frequency_hz
         for kind in ("U", "I"):
             if kind in base:
