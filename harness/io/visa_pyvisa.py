@@ -188,10 +188,17 @@ class PyvisaLine:
     # --- reading ---------------------------------------------------------------------------------
 
     def _read_from_bus(self, limit_s: float) -> bytes:
-        with self._waiting(limit_s), self._told():
-            data = bytes(self._opened().read_raw())
+        """One message of a bus that says where it ends. pyvisa-py 0.8 gives long ones of USB in parts of `chunk_size`."""
         self._framer.clear()
-        self._framer.feed(data)
+        while True:
+            with self._waiting(limit_s), self._told():
+                data = bytes(self._opened().read_raw())
+            self._framer.feed(data)
+            if (message := self._framer.take()) is not None:
+                self._framer.clear()
+                return message
+            if not data or len(data) % self._opened().chunk_size:
+                break
         try:
             return self._framer.take_rest()
         except ValueError as error:
@@ -247,7 +254,7 @@ class PyvisaLine:
                 f"{self._name} did not answer{what} in time",
                 hint="it may be busy, or not know the command: look at its display for an error, then run again",
             ) from error
-        except OSError as error:  # sockets, pyserial and pyusb come through pyvisa-py as they are
+        except (OSError, ValueError) as error:  # of sockets, pyserial, pyusb: pyvisa-py lets them through
             raise self._lost(error) from error
 
     def _still_there(self) -> None:
@@ -320,7 +327,8 @@ def _opening(resource: str, error: Exception) -> BenchError:
             f"{resource!r} is no VISA resource",
             hint="TCPIP0::192.168.1.20::5025::SOCKET, USB0::0x0B21::0x0025::SERIAL::INSTR, or ASRL/dev/ttyUSB0::INSTR",
         )
-    if number in (errno.EACCES, errno.EPERM) or "Permission denied" in text or "Access denied" in text:
+    forbidden = "Permission denied" in text or "Access denied" in text or _hidden(resource)
+    if number in (errno.EACCES, errno.EPERM) or forbidden:
         if resource.upper().startswith("ASRL"):
             return DeviceError(
                 f"no permission to open {resource}", hint="sudo usermod -aG dialout $USER  # then log out and in"
@@ -339,6 +347,24 @@ def _opening(resource: str, error: Exception) -> BenchError:
         f"cannot open {resource}: {text.splitlines()[0] if text else name}",
         hint="is it on and connected? `joulebench meters list` shows what is there",
     )
+
+
+def _hidden(resource: str) -> bool:
+    """Is the USB device there, but may not be asked for its serial number? Then pyvisa-py finds no device."""
+    import usb.core
+
+    try:
+        _, vendor, product, *_ = resource.split("::")
+        device = usb.core.find(idVendor=int(vendor, 0), idProduct=int(product, 0))
+    except (ValueError, usb.core.NoBackendError):
+        return False
+    if device is None or not resource.upper().startswith("USB"):
+        return False
+    try:
+        str(device.serial_number)
+    except (ValueError, NotImplementedError, usb.core.USBError):
+        return True
+    return False
 
 
 def _vendor(resource: str) -> str:
