@@ -188,7 +188,7 @@ class PyvisaLine:
     # --- reading ---------------------------------------------------------------------------------
 
     def _read_from_bus(self, limit_s: float) -> bytes:
-        """One message of a bus that says where it ends. pyvisa-py 0.8 gives long ones of USB in parts of `chunk_size`."""
+        """One message of a bus that says where it ends. pyvisa-py 0.8 gives long ones in parts of `chunk_size`."""
         self._framer.clear()
         while True:
             with self._waiting(limit_s), self._told():

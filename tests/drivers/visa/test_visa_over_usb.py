@@ -44,7 +44,7 @@ def test_it_is_listed_without_being_opened(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("name", ["n6705", "2281s"])
 def test_answers_longer_than_a_transfer_come_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1.6 s of Elog are 25 kB in a block, 800 readings of text with their times 32 kB: pyvisa-py gives 20 kB at once."""
+    """1.6 s of Elog are 25 kB in a block, 800 readings as text 32 kB: pyvisa-py gives 20 kB at once."""
     plugged_in(name, monkeypatch)
     options: dict[str, str | int | float] = {"resource": RESOURCE, "instrument": name}
     options |= {"current_range": 3, "update_s": 0.0005} if name == "n6705" else {"plc": 0.1, "update_s": 0.002}
