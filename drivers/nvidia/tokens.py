@@ -8,7 +8,7 @@ from decimal import Decimal
 from drivers.nvidia.readings import Missing
 
 MILLI_PER = {"W": 1000, "mW": 1, "kW": 1_000_000}
-_NUMBER = re.compile(r"(?P<number>-?\d{1,9}(?:\.\d{1,6})?)(?:\s?(?P<unit>[A-Za-z%]+))?")
+_NUMBER = re.compile(r"(?P<number>-?[0-9]{1,9}(?:\.[0-9]{1,6})?)(?:[ ]?(?P<unit>[A-Za-z%]+))?")
 
 _GONE = ("gpu is lost", "gpu requires reset", "gpu_is_lost", "reset required", "unknown error")
 """Whoever says so was away, and may have begun anew."""

@@ -325,7 +325,55 @@ def nvidia_smi() -> Target:
     return Target("nvidia-smi", [SMI, SMI.replace(b" W", b" mW"), SMI.replace(b"index", b"uuid")], check)
 
 
+def nvidia_rows() -> Target:
+    """Rows behind a header, as a board's nvidia-smi prints them."""
+    from drivers.nvidia.csv_lines import Header, Lines, Row
+
+    uuid = b"GPU-0472e0b4-22a5-992d-e99a-b924703a82f7"
+    rows = [b"2026/08/23 12:00:0%d.000, %s, %s" % (k, uuid, cell) for k, cell in enumerate((b"349.26 W", b"[N/A]"))]
+    sample = b"\n".join([b"timestamp, uuid, power.draw [W]", *rows])
+
+    def check(data: bytes) -> bool:
+        lines, header, taken = Lines(["power.draw"]), b"", False
+        for line in data.split(b"\n"):
+            outcome = lines.read(line)
+            if isinstance(outcome, Header):
+                header = line
+            elif isinstance(outcome, Row):
+                names = [name.split(b"[")[0].strip() for name in header.split(b",")]
+                cell = line.split(b",")[names.index(b"power.draw")].strip()
+                value = outcome.power_mw["power.draw"]
+                if isinstance(value, int):
+                    printed = re.fullmatch(rb"(-?\d+(?:\.\d+)?) ?(W|mW|kW)", cell)
+                    require(printed is not None, f"{value} mW from {cell!r}")
+                    assert printed is not None
+                    scale = {b"W": 1000, b"mW": 1, b"kW": 1_000_000}[printed[2]]
+                    require(Decimal(printed[1].decode()) * scale == value, f"{value} mW from {cell!r}")
+                    taken = True
+        return taken
+
+    return Target("nvidia-rows", [sample], check)
+
+
+def nvidia_log() -> Target:
+    """What nvidia-smi -q -x printed of six cards."""
+    from drivers.nvidia.xml_log import NotALog, parse_log
+
+    samples = [path.read_bytes() for path in sorted((DRIVERS / "nvidia-smi/data").glob("*.xml"))]
+
+    def check(data: bytes) -> bool:
+        found = parse_log(data).power_mw
+        values = [value for power in found.values() for value in power.values() if isinstance(value, int)]
+        printed = {Decimal(text.decode()) * 1000 for text in re.findall(rb"(-?\d+(?:\.\d+)?) ?W", data)}
+        printed |= {Decimal(text.decode()) for text in re.findall(rb"(-?\d+(?:\.\d+)?) ?mW", data)}
+        printed |= {Decimal(text.decode()) * 10**6 for text in re.findall(rb"(-?\d+(?:\.\d+)?) ?kW", data)}
+        require(set(map(Decimal, values)) <= printed, f"{values} mW are not in it")
+        return bool(values)
+
+    return Target("nvidia-log", samples, check, (NotALog,))
+
+
 TARGETS: tuple[Callable[[], Target], ...] = (
-    tegrastats, pmic, inas, sketches, serial_lvpm, powercap, battery, nvidia_smi,
+    tegrastats, pmic, inas, sketches, serial_lvpm, powercap, battery, nvidia_smi, nvidia_rows, nvidia_log,
     scpi_list, scpi_block,
 )  # fmt: skip

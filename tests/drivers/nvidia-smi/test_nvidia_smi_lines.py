@@ -47,7 +47,21 @@ def test_a_cell_that_was_printed_is_its_number_or_missing(cell: str, means: str,
 
 
 @pytest.mark.parametrize(
-    "cell", ["26.3 %", "48 C", "12.7304567 W", "0x1A W", "nan W", "1e3 W", "25,02 W", "W", "- W", "25 VA"]
+    "cell",
+    [
+        "26.3 %",
+        "48 C",
+        "12.7304567 W",
+        "0x1A W",
+        "nan W",
+        "1e3 W",
+        "25,02 W",
+        "W",
+        "- W",
+        "25 VA",
+        "3٣49.26 W",
+        "1_0 W",
+    ],
 )
 def test_what_is_neither_number_nor_word_is_refused(cell: str) -> None:
     with pytest.raises(Malformed):
