@@ -49,7 +49,7 @@ class Told:
         if not isinstance(said, Mapping):
             return cls()
         flags = (*said.get("flags", ()), *said.get("meter_flags", {}).get(meter, ()))
-        edges = said.get("marks") == "load edges"
+        edges = said.get("marks") in ("load edges", "load span")
         return cls(
             str(said.get("unit", "inference")), said.get("stamps") == "window edges", flags, edges, _stretches(said)
         )

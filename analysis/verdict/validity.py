@@ -203,9 +203,10 @@ def problem_of_board(documents: Mapping[str, Any]) -> Problem | None:
     return None
 
 
-def _only_edges(solution: Solution) -> bool:
+def _only_edges(solution: Solution, told: Any) -> bool:
     """Nobody said when the load worked within its windows, and so not whether readings keep step with it."""
-    return solution.levels is None and any(s.window.by_time for s in solution.starts)
+    marked = isinstance(told, Mapping) and told.get("marks") == "load edges"
+    return solution.levels is None and not marked and any(s.window.by_time for s in solution.starts)
 
 
 def _times_vary(solution: Solution) -> bool:
@@ -238,7 +239,7 @@ def flags_of(
         "lag_coarse_only": lag.fall is None and not lag.declared,
         "meter_accuracy_unknown": not accuracy_known,
         "part_time_sampling": channel.reading.kind in SPARSE,
-        "phases_unknown": channel.reading.kind in SPARSE and _only_edges(solution),
+        "phases_unknown": channel.reading.kind in SPARSE and _only_edges(solution, documents.get("import")),
         "sampling_in_step": solution.phases.worst > LOCKED,
         "outputs_not_checked": not isinstance(documents.get("outputs_check"), Mapping),
         "readings_lost": any(

@@ -137,10 +137,11 @@ def pairs_of(marks: Sequence[float], *, rule: str = "pairs") -> list[tuple[float
 
 
 def load_told(marks: Sequence[float], *, rule: str) -> dict[str, Any]:
-    """What the document "import" says of marks (s) that are the load's own: `marks` is "load edges" then, and
-    `load_ns` holds [on, off] of its stretches within a `pattern`."""
-    if rule == "pairs":
-        return {"marks": "windows"}
+    """What the document "import" says of marks (s): "windows"; "load span", where they bound the load, but not what it
+    did meanwhile; or "load edges", where they are all its own, with [on, off] of its stretches within a `pattern` in
+    `load_ns`."""
+    if rule in ("pairs", "span"):
+        return {"marks": "windows" if rule == "pairs" else "load span"}
     on = pairs_of(marks, rule="steps") if rule == "pattern" else []
     stretches = [[round(a * 1e9), round(b * 1e9)] for a, b in on]
     return {"marks": "load edges", **({"load_ns": stretches} if stretches else {})}
