@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 SLOWER = ("frequency_capped", "throttled", "soft_temperature_limit")
+GPU_SLOWER = {"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sw_thermal_slowdown"}
+GPU_CHANNEL = re.compile(r"\bgpu\d+/")
 HELD_DOWN = re.compile(r"cpu|devfreq|processor|gpu", re.IGNORECASE)  # cooling devices that take speed, unlike fans
 
 
@@ -30,7 +32,8 @@ def maybe_throttled(state: Any) -> bool:
         before.get(name) and after.get(name) and before[name] != after[name]
         for name in ("frequency_max_hz", "frequency_min_hz")
     )
-    return limited or moved or _held_down(before) or _held_down(after)
+    gpus = _gpus_held_down(before) or _gpus_held_down(after)
+    return limited or moved or gpus or _held_down(before) or _held_down(after)
 
 
 def undervoltage(state: Any) -> bool:
@@ -40,6 +43,29 @@ def undervoltage(state: Any) -> bool:
         any(side.get("undervoltage_alarm") is True or _limit(side, "undervoltage", "now") for side in (before, after))
         or _newly_set(before, after, "undervoltage")
     )  # fmt: skip
+
+
+def gpu_clocks_free(state: Any, channel: str) -> bool:
+    """The GPU's clock was not locked to one frequency, and it matters: `channel` is a GPU's, or the board's file sets
+    something of its GPUs."""
+    before, _ = _sides(state)
+    if not before.get("gpus"):
+        return False
+    configured = state.get("configured")
+    gpu = configured.get("gpu") if isinstance(configured, Mapping) else None
+    if not isinstance(gpu, Mapping):
+        return GPU_CHANNEL.search(channel) is not None
+    return gpu.get("clocks_locked") is not True
+
+
+def _gpus_held_down(side: Mapping[str, Any]) -> bool:
+    gpus = side.get("gpus")
+    return any(
+        reason in GPU_SLOWER
+        for gpu in (gpus if isinstance(gpus, list) else [])
+        if isinstance(gpu, Mapping)
+        for reason in gpu.get("held_down_by") or ()
+    )
 
 
 def _sides(state: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -14,11 +14,11 @@ from harness.config.character import load_character
 from harness.config.complain import did_you_mean, validated
 from harness.config.facts import BoardFacts
 from harness.config.lookup import config_dirs, find_config
-from harness.config.schema import BenchFile, BoardFile, ChannelFacts, MeterEntry, MeterFile
+from harness.config.schema import BenchFile, BoardFile, ChannelFacts, GpuSection, MeterEntry, MeterFile
 from harness.config.yaml_lines import Document, Location, load_yaml
 from harness.core.bench_facts import Calibration, ChannelAccuracy, Observer, PlaneModel
 from harness.core.character import Characterisation
-from harness.core.spec import BoardSpec, MeterBinding
+from harness.core.spec import BoardSpec, GpuSettings, MeterBinding
 from harness.registry import METERS, ON_BOARD, registered
 
 
@@ -56,9 +56,14 @@ def _board(path: Path, dirs: Sequence[Path]) -> tuple[BoardSpec, BoardFacts | No
             hint="runs begin below cool_to_c, process starts are measured above warm_to_c: leave a few degrees between",
         )
     facts = facts_of(document, file, dirs or config_dirs(start=path.resolve().parent))
-    rest = file.model_dump(exclude={"description", "environment", "like", "facts"})
+    rest = file.model_dump(exclude={"description", "environment", "like", "facts", "gpu"})
     environment = tuple(sorted(file.environment.items()))
-    return BoardSpec(name=path.stem, environment=environment, idle=idle_ranges(facts), **rest), facts
+    gpu = _gpu(file.gpu) if file.gpu else None
+    return BoardSpec(name=path.stem, environment=environment, idle=idle_ranges(facts), gpu=gpu, **rest), facts
+
+
+def _gpu(section: GpuSection) -> GpuSettings:
+    return GpuSettings(**{name: value for name, value in section.model_dump().items() if value is not None})
 
 
 def load_meter(path: Path) -> tuple[Document, MeterFile]:

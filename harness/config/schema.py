@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from harness.config.facts import BoardFacts, ChannelAccuracySection, ObserverSection, Plane, PlaneModelSection, Section
 
@@ -145,6 +145,30 @@ class BenchFile(Section):
     plane_models: tuple[PlaneModelSection, ...] = ()
 
 
+ClockRange = tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+
+
+class GpuSection(Section):
+    """What the NVIDIA GPUs of a board are set to while it is measured; put back afterwards."""
+
+    which: tuple[Annotated[str, BeforeValidator(str)], ...] = ()
+    persistence: bool | None = None
+    clocks_mhz: ClockRange | None = None
+    memory_clocks_mhz: ClockRange | None = None
+    applications_clocks_mhz: ClockRange | None = None
+    power_limit_w: Annotated[float, Field(gt=0)] | None = None
+    compute_mode: Literal["Default", "Exclusive_Process", "Prohibited"] | None = None
+    mig: bool | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GpuSection:
+        for name in ("clocks_mhz", "memory_clocks_mhz"):
+            low, high = getattr(self, name) or (0, 0)
+            if low > high:
+                raise ValueError(f"{name} is [{low}, {high}]: the least clock comes first")
+        return self
+
+
 class BoardFile(Section):
     """A board, how it is reached, and the state it is put into while it is measured."""
 
@@ -162,6 +186,7 @@ class BoardFile(Section):
     cool_max_s: PositiveSeconds = 600.0
     warm_to_c: Annotated[float, Field(gt=0, lt=120)] | None = None
     warm_max_s: PositiveSeconds = 600.0
+    gpu: GpuSection | None = None
     like: Text | None = None
     facts: BoardFacts | None = None
 

@@ -150,6 +150,30 @@ class MeterBinding:
 
 
 @dataclass(frozen=True)
+class GpuSettings:
+    """What a board's NVIDIA GPUs are set to while it is measured (None, empty: left as found), and put back from.
+
+    `which`: indices or UUIDs, empty for all; `clocks_mhz`, `memory_clocks_mhz`: least and most, locked;
+    `applications_clocks_mhz`: memory and graphics; `mig`: what MIG mode must be (it is never changed). MHz and W are
+    nvidia-smi's own units.
+    """
+
+    which: tuple[str, ...] = ()
+    persistence: bool | None = None
+    clocks_mhz: tuple[int, ...] = ()
+    memory_clocks_mhz: tuple[int, ...] = ()
+    applications_clocks_mhz: tuple[int, ...] = ()
+    power_limit_w: float | None = None
+    compute_mode: str | None = None
+    mig: bool | None = None
+
+    @property
+    def locked(self) -> bool:
+        """Whether this pins the graphics clock to one frequency."""
+        return bool(self.clocks_mhz) and self.clocks_mhz[0] == self.clocks_mhz[-1]
+
+
+@dataclass(frozen=True)
 class BoardSpec:
     """A board: how it is reached, and the state it is asked to be in (None: left as found).
 
@@ -157,7 +181,7 @@ class BoardSpec:
     `directory`: where the harness keeps its files there; `environment`: of the agents; `memory_limit_mib`: of an
     agent; `cool_to_c`: no run begins while a zone is hotter, for at most `cool_max_s`; `warm_to_c`: no process start is
     measured before the hottest zone is this warm: it is warmed with inferences, for at most `warm_max_s`; `idle`: what
-    such boards are known to draw at rest.
+    such boards are known to draw at rest; `gpu`: what its GPUs are set to.
     """
 
     name: str
@@ -175,6 +199,7 @@ class BoardSpec:
     warm_to_c: float | None = field(default=None, metadata=LATER)
     warm_max_s: float = field(default=600.0, metadata=LATER)
     idle: tuple[IdleRange, ...] = field(default=(), metadata=LATER)
+    gpu: GpuSettings | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -230,6 +255,8 @@ class RunSpec:
             board["environment"] = pairs(board["environment"])
         if "idle" in board:
             board["idle"] = tuple(idle_range_from_json(row) for row in board["idle"])
+        if board.get("gpu") is not None:
+            board["gpu"] = gpu_from_json(board["gpu"])
         meters = tuple(meter_from_json(m) for m in data["meters"])
         models = tuple(plane_model_from_json(m) for m in data.get("plane_models", ()))
         rest = {k: v for k, v in data.items() if k not in _PARTS}
@@ -246,6 +273,12 @@ class RunSpec:
 
 
 _PARTS = ("model", "runtime", "board", "meters", "protocol", "tags", "plane_models")
+
+
+def gpu_from_json(data: dict[str, Any]) -> GpuSettings:
+    """Inverse of `dataclasses.asdict` over the settings of GPUs, after a trip through JSON."""
+    told: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return GpuSettings(**told)
 
 
 def meter_from_json(data: dict[str, Any]) -> MeterBinding:

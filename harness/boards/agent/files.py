@@ -22,6 +22,7 @@ from .basics import AgentError, answer
 
 LARGEST = 1 << 20
 SMI_ARGUMENTS = {"log": ["-q", "-x"], "fields": ["--help-query-gpu"]}
+SMI_SETTING = "agent:nvidia_smi "
 SMI_PATIENCE_S = 60.0  # without persistence mode the driver sets every GPU up first
 ASKED = "agent:"
 FIRMWARE = "/sys/devices/platform/soc*/*firmware/get_throttled"  # soc:firmware; a Pi 5 has the address in it
@@ -189,7 +190,11 @@ def _vcgencmd(root):
 
 
 def write_file(path, data, root="/"):
-    """In place and in one write, as sysfs wants; the file must exist."""
+    """In place and in one write, as sysfs wants; the file must exist. `agent:nvidia_smi ...` sets a GPU."""
+    if path.startswith(SMI_SETTING):
+        from .nvidia_setting import change  # few boards are asked for it
+
+        return change(path[len(SMI_SETTING) :], data)
     try:
         handle = os.open(root.rstrip("/") + path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         try:

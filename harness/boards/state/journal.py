@@ -22,7 +22,7 @@ class RestoreJournal:
         self._files, self._path, self._board = files, path, board
 
     def remember(self, changes: Sequence[Mapping[str, str]]) -> None:
-        """Changes (`path`, `before`) that are about to be made. DeviceError if they cannot be kept."""
+        """Changes (`path`, `before`, ...) that are about to be made. DeviceError if they cannot be kept."""
         boot_id = text(self._files.read([BOOT_ID]), BOOT_ID)
         record = {"boot_id": boot_id, "changes": list(changes)}
         self._files.keep(self._path, json.dumps(record).encode())
@@ -52,5 +52,5 @@ class RestoreJournal:
         except (ValueError, KeyError, TypeError) as error:
             raise DeviceError(
                 f"board {self._board}: the record of changed settings {self._path} cannot be read: {error}",
-                hint="check the governor by hand, then remove that file on the board",
+                hint="check governor and GPU settings by hand, then remove that file on the board",
             ) from error

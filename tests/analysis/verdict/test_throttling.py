@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis.analyse import analyse_run
-from analysis.verdict.throttling import maybe_throttled, throttled_for_sure, undervoltage
+from analysis.verdict.throttling import gpu_clocks_free, maybe_throttled, throttled_for_sure, undervoltage
 from harness.boards.state.reading import FIRMWARE_LIMITS
 from harness.core.result import InvalidReason, Status
 
@@ -105,3 +105,26 @@ def test_flags_and_reasons_reach_the_result(SmallWorld: Any, tmp_path: Path) -> 
     refused = analyse_run(SmallWorld(documents={"board_state": slowed}).run(tmp_path / "slowed")).primary
     assert (refused.status, refused.reason) == (Status.INVALID, str(InvalidReason.THROTTLED))
     assert refused.energy_per_inference_j is None
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gpu", "channel", "free"),
+    [
+        ([{"name": "A100"}], None, "gpu0/energy", True),
+        ([{"name": "A100"}], None, "nvml: gpu1/instant", True),
+        ([{"name": "A100"}], None, "main", False),  # a processor's joules in a machine that has a GPU as well
+        ([{"name": "A100"}], {"clocks_locked": False}, "main", True),
+        ([{"name": "A100"}], {"clocks_locked": True}, "gpu0/energy", False),
+        (None, None, "gpu0/energy", False),  # a board that cannot say is not accused
+    ],
+)
+def test_clocks_that_a_gpu_chose_itself(gpus: Any, gpu: Any, channel: str, *, free: bool) -> None:
+    state = {"before": {"gpus": gpus}, "configured": {} if gpu is None else {"gpu": gpu}, "after": {}}
+    assert gpu_clocks_free(state, channel) is free
+    assert not gpu_clocks_free(None, channel)
+
+
+@pytest.mark.parametrize(("reason", "slowed"), [("hw_thermal_slowdown", True), ("gpu_idle", False)])
+def test_a_gpu_that_its_heat_slows_may_have_been_slow(reason: str, *, slowed: bool) -> None:
+    state = between({"gpus": [{"held_down_by": [reason]}]}, {"gpus": None})
+    assert maybe_throttled(state) is slowed
