@@ -1,6 +1,6 @@
 """Do intervals of part-time, plain and running means hold, whatever period, window, phase and load?
 
-    python benchmarks/stat_part_time.py [SEEDS] [FIRST SEED]
+    python benchmarks/stat_part_time.py [SEEDS] [FIRST SEED] [WORD OF A SENSOR'S NAME]
 
 Made-up cards through the shipped importer and analysis (`harness/testing/part_time_worlds.py`); each row by three rules
 of what the marks say: nothing of the load inside (`span`), its on-stretches inside one window (`pattern`), or windows
@@ -36,9 +36,10 @@ def row(name: str, drawn: Drawn, rule: str, seeds: range) -> str:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     first = int(sys.argv[2]) if len(sys.argv) > 2 else 9000
+    word = sys.argv[3] if len(sys.argv) > 3 else ""
     print("| Sensor, load | Rule | Figures | Refused | Intervals that hold | Median half width |")
     print("|---|---|---|---|---|---|")
-    for name, drawn in KINDS_OF_WORLDS.items():
+    for name, drawn in ((n, d) for n, d in KINDS_OF_WORLDS.items() if word in n):
         for rule in ("span", "pattern", "steps"):
             print(row(name, drawn, rule, range(first, first + count)), flush=True)
 
