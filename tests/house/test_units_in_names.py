@@ -22,7 +22,7 @@ QUANTITIES = re.compile(
     "time|timeout|voltage|wait|window"
 )
 SI = "a|c|hz|j|j2|k|ns|ohm|ppm|rel|s|v|w"
-AS_RECEIVED = "ms|us|uj|uw|ma|mv|raw"  # from a wire or an operating system; `raw` counts have no unit
+AS_RECEIVED = "ms|us|uj|uw|ma|mj|mv|mw|raw"  # from a wire or an operating system; `raw` counts have no unit
 UNITS = re.compile(f"{SI}|{AS_RECEIVED}")
 DIMENSIONLESS = re.compile("channel|counts?|cv|divider|factor|gain|index|over|p|share")
 
