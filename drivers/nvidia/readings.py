@@ -153,9 +153,7 @@ class Readings:
                 t_ns = before_ns + (t_ns - before_ns) // 2  # the update fell between the two passes
             elif not changed and age_ns < 2 * self._timing.update_ns:
                 t_ns = self._edge_ns + self._timing.update_ns  # it was written again with the same number, on the beat
-        why = self._untrusted(age_ns, values)
-        if not why:
-            why = self._gap(age_ns)
+        why = self._untrusted(age_ns, values) or self._gap(t_ns - self._edge_ns)
         if why:
             self._release(t_ns)
             self._decoded.lose(why, self._lost)

@@ -57,6 +57,19 @@ def test_a_written_zero_and_an_impossible_number_are_refused(odd: int, words: st
     assert block.columns["gpu0/instant:power_mw"].max() < 60_000
 
 
+def test_a_reader_that_was_held_up_loses_what_it_cannot_know() -> None:
+    """A register that did not change meanwhile was written once more on the beat, or several times: nobody knows."""
+    held = Readings((POWER,), FOLLOWS, frozen_s=5.0, begin_ns=0)
+    passes = [0, 20, 40, 60, 80, 100, 120, 290, 310, 420, 630, 650]
+    for t in passes:
+        held.add(t * MS, [50_000 if t < 300 else 51_000])
+    block = held.finish(700 * MS)
+    assert block is not None
+    assert (block.t_ns // MS).tolist() == [0, 100, 200, 300, 400, 630]
+    [gap] = block.gaps
+    assert (gap.begin_ns // MS, gap.end_ns // MS) == (400, 530) and "not read for" in gap.reason
+
+
 def test_one_failed_pass_between_two_updates_loses_nothing() -> None:
     block = read(lambda t: [Missing("timeout") if t == 1040 else lively(t)], 3.0)
     assert len(block) == 30 and not block.gaps and block.counts["failed_passes"] == 1
