@@ -68,7 +68,7 @@ class Poller:
         """The newest update if there was one since the last poll."""
         if self._reading.triggered:
             replies = self._replies()
-            return self._look(self._clock.now_ns(), replies, self._is_over(0))
+            return self._look(self._clock.now_ns(), replies, over=self._is_over(0))
         return self._by_change() if self._reading.updated is None else self._by_register(self._reading.updated.mask)
 
     # --- an instrument that says when its values are new ----------------------------------------------
@@ -95,7 +95,7 @@ class Poller:
                     f"{self._talk.name} renews its values faster than they can be read", hint="choose a longer update_s"
                 )
         self._quiet_ns = after_ns
-        return self._look(t_ns, replies, over or (self._over is None and self._is_over(after)))
+        return self._look(t_ns, replies, over=over or (self._over is None and self._is_over(after)))
 
     def _ask_register(self) -> tuple[int, int]:
         """(the register, when it was read)."""
@@ -124,7 +124,7 @@ class Poller:
         if replies == self._last_reply:
             if at_ns - last_ns < SAME_AGAIN * self._update_ns:
                 return None
-            return self._look(last_ns + self._update_ns, replies, self._is_over(0))
+            return self._look(last_ns + self._update_ns, replies, over=self._is_over(0))
         self._last_reply = replies
         t_ns = self._between(quiet_ns, at_ns)
         several = len(self._queries) > 1  # they are not answered at once
@@ -132,7 +132,7 @@ class Poller:
             self.torn += 1
             return None
         self._changed_ns = t_ns
-        return self._look(t_ns, replies, self._is_over(0))
+        return self._look(t_ns, replies, over=self._is_over(0))
 
     def _between(self, quiet_ns: int, at_ns: int) -> int:
         """When the newest update was that was not there at `quiet_ns` and is at `at_ns`: within the last update."""
@@ -143,7 +143,7 @@ class Poller:
     def _replies(self) -> tuple[bytes, ...]:
         return tuple(self._talk.ask(query) for query, _ in self._queries)
 
-    def _look(self, t_ns: int, replies: tuple[bytes, ...], over: bool) -> Look:  # noqa: FBT001
+    def _look(self, t_ns: int, replies: tuple[bytes, ...], *, over: bool) -> Look:
         updates = 1
         if self._last_ns is not None:
             updates = max(1, round((t_ns - self._last_ns) / self._update_ns))

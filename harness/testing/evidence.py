@@ -80,6 +80,11 @@ EVIDENCE = {
         ("tests/drivers/replay/data", "tests/drivers/replay/test_replay.py"),
         from_device=False,
     ),
+    "visa": Evidence(
+        "answers on record of a WT310 and a DP832A, examples of manuals; no capture of an instrument yet",
+        ("tests/drivers/visa/test_visa_vectors.py",),
+        from_device=False,
+    ),
     "tegrastats": Evidence(
         "published lines of every board from TX1 to Thor",
         ("tests/drivers/tegrastats/data/lines.txt", "tests/drivers/tegrastats/test_tegrastats_lines.py"),
