@@ -6,6 +6,7 @@ compiler, `missing()` says which package has one.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
@@ -49,7 +50,12 @@ def library() -> Path:
     built = _kept() / f"libnvidia-ml-{digest}.so"
     if built.exists():
         return built
-    built.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        built.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:  # nowhere to keep it: built anew by each process
+        folder = Path(tempfile.mkdtemp(prefix="joulebench-nvml-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        built = folder / built.name
     with tempfile.TemporaryDirectory(prefix="joulebench-nvml-", dir=built.parent) as folder:
         (Path(folder) / "state.h").write_text(header, "ascii")
         out = Path(folder) / LIBRARY
