@@ -32,7 +32,8 @@ GAIN_LIMIT = 0.05
 class Drawn:
     """Ranges of what is drawn. `update_s`, `load`: of the load's period in updates, logarithmic; `duty`: share of the
     update that a value sees (above 1: a running mean); `strict`: whether the load repeats itself exactly; `level`:
-    relative ramp of the work's power over the record."""
+    relative ramp of the work's power over the record; `boost`: by how much (relative) each stretch of work begins
+    higher or lower than it goes on, falling off within a tenth to a half of it."""
 
     update_s: tuple[float, float] = (0.02, 0.2)
     duty: tuple[float, float] = (0.1, 0.9)
@@ -42,6 +43,7 @@ class Drawn:
     strict: bool | None = None
     level: float = 0.05
     late_s: float = 0.003
+    boost: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,10 @@ def world(seed: int, drawn: Drawn | None = None) -> PartTimeWorld:
     factor = (1 + ramp * np.linspace(-0.5, 0.5, count)) * (1 + 0.01 * rng.standard_normal(count))
     power = np.full(len(grid), outside)
     power[(grid >= begin[0]) & (grid < end[-1])] = off
+    boost, fades = (d.boost * rng.uniform(-1, 1), rng.uniform(0.1, 0.5)) if d.boost else (0.0, 1.0)
     for a, b, f in zip(begin + late, end + late * rng.uniform(0, 1), factor, strict=True):
-        power[(grid >= a) & (grid < b)] = off + (on - off) * f
+        now = (grid >= a) & (grid < b)
+        power[now] = off + (on - off) * f * (1 + boost * np.exp(-(grid[now] - a) / (fades * (b - a))))
     power = _risen(power, rise)
     total = np.r_[0.0, np.cumsum(power) * STEP_S]
     edge = np.r_[grid, grid[-1] + STEP_S]
@@ -133,6 +137,7 @@ KINDS_OF_WORLDS = {
     "part-time, in step within 3 %": Drawn(strict=True, load=(0.97, 1.03)),
     "part-time, in step within 0.5 %": Drawn(strict=True, load=(0.995, 1.005)),
     "part-time, two periods an update": Drawn(strict=True, load=(0.495, 0.505)),
+    "part-time, work that boosts by up to 50 %": Drawn(boost=0.5),
     "mean": Drawn(duty=(1.0, 1.0)),
     "running mean": Drawn(duty=(2.0, 12.0)),
 }
