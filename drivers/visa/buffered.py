@@ -34,6 +34,14 @@ def period_of(talk: Talk, section: Buffered) -> float:
     return said_s
 
 
+class _Unanswered(Exception):
+    """An answer that did not come or is damaged; what the instrument's answers mean is judged elsewhere."""
+
+    def __init__(self, cause: TransientError | ValueError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class Buffer:
     """One acquisition over an open Talk. Errors: TransientError where records were lost and nobody knows how many, or
     none come; DeviceError if what comes cannot be what the description says."""
@@ -80,8 +88,8 @@ class Buffer:
         """Fetch what there is."""
         try:
             came = self._fetch()
-        except (TransientError, ValueError) as error:
-            self._failed(error)
+        except _Unanswered as error:
+            self._failed(error.cause)
             return
         now_ns = self._clock.now_ns()
         if came:
@@ -93,10 +101,12 @@ class Buffer:
             )
 
     def finish(self) -> None:
-        """Fetch the rest and stop."""
+        """Fetch the rest and stop; a chunk that is under way is waited for."""
+        end_ns = self._clock.now_ns() + round((self._section.chunk_s or 0.0) * NS_PER_S)
         try:
-            self._fetch()
-        except (BenchError, ValueError):
+            while not self._fetch() and self._clock.now_ns() < end_ns:
+                self._clock.sleep_until(self._clock.now_ns() + round(self._section.poll_s * NS_PER_S))
+        except (_Unanswered, DeviceError):
             self._rows.count("no_answers")
         self._keep(self._chunks.finish() if self._chunks is not None else [])
         self.halt()
@@ -112,14 +122,15 @@ class Buffer:
     # --- inside ---------------------------------------------------------------------------------------
 
     def _fetch(self) -> bool:
-        """True if records came. ValueError for an answer that is damaged."""
-        if self._updated and not round(self._talk.ask_number(self._updated[0])) & self._updated[1]:
+        """True if records came. TransientError, DeviceError for what they say of others that are missing."""
+        asked_ns = self._clock.now_ns()
+        if self._updated and not self._number(self._updated[0]) & self._updated[1]:
             waited_ns = self._clock.now_ns() - self._asked_ns
             if waited_ns < WAITED * NS_PER_S * (self._section.chunk_s or math.inf):  # an event may have been missed
                 return False
         self._asked_ns = self._clock.now_ns()
         if self._chunks is not None:
-            return self._fetch_chunk(self._chunks)
+            return self._fetch_chunk(self._chunks, asked_ns)
         assert self._stream is not None
         came = False
         for _ in range(AT_ONCE):
@@ -132,14 +143,14 @@ class Buffer:
         self._rows.count("behind")
         return came
 
-    def _fetch_chunk(self, stream: ChunkedStream) -> bool:
+    def _fetch_chunk(self, stream: ChunkedStream, asked_ns: int) -> bool:
         records = self._ask_records(self._talk.options.text(self._query))
         arrival_ns = self._clock.now_ns()
         if self._skipped:
-            self._flagged |= bool(round(self._talk.ask_number(self._skipped[0])) & self._skipped[1])
+            self._flagged |= bool(self._number(self._skipped[0]) & self._skipped[1])
         if not len(records):
             return False
-        self._keep(stream.add(records, arrival_ns, skipped=self._flagged))
+        self._keep(stream.add(records, arrival_ns, asked_ns=asked_ns, skipped=self._flagged))
         self._flagged = False
         return True
 
@@ -150,7 +161,7 @@ class Buffer:
             records = self._ask_records(options.text(self._query, most=str(fetch.most)))
             self._fetched += len(records)
             return records, len(records) < fetch.most
-        there = round(self._talk.ask_number(options.text(self._count_query)))
+        there = self._number(options.text(self._count_query))
         if there < self._fetched:
             raise TransientError(
                 f"{self._talk.name} holds {there} records, {self._fetched} have been fetched: its buffer was cleared",
@@ -166,14 +177,24 @@ class Buffer:
             return self._empty(), True
         records = self._ask_records(options.text(self._query, first=str(self._fetched + 1), last=str(last)))
         if len(records) != last - self._fetched:
-            raise ValueError(f"{len(records)} records came, {last - self._fetched} were asked for")
+            raise _Unanswered(ValueError(f"{len(records)} records came, {last - self._fetched} were asked for"))
         self._fetched = last
         return records, last == there
 
     def _ask_records(self, query: str) -> Records:
         section = self._section
-        values = readings(self._talk.ask(query), Form(section.form), order=section.order, multiple=len(section.record))
-        return Records.of(values, len(section.record))
+        items = len(section.record)
+        try:
+            values = readings(self._talk.ask(query), Form(section.form), order=section.order, multiple=items)
+        except (TransientError, ValueError) as error:
+            raise _Unanswered(error) from error
+        return Records.of(values, items)
+
+    def _number(self, query: str) -> int:
+        try:
+            return round(self._talk.ask_number(query))
+        except TransientError as error:
+            raise _Unanswered(error) from error
 
     def _empty(self) -> Records:
         section = self._section
@@ -188,7 +209,7 @@ class Buffer:
         is lost, and how much that was is known of chunks alone."""
         self._failures += 1
         stays = self._count_query is not None or self._chunks is not None
-        if self._failures >= MOST_FAILURES or not stays or not isinstance(error, ValueError | TransientError):
+        if self._failures >= MOST_FAILURES or not stays:
             if isinstance(error, TransientError):
                 raise error
             raise TransientError(

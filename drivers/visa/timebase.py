@@ -22,6 +22,7 @@ DRIFT_REL = 2e-4  # two crystals differ by less
 EARLY = 0.1  # of a chunk: what the floor of the lags may be wrong by
 LATE_CHUNKS = 3  # a loss is counted when so many chunks after it have come: one of them was not late
 STEADY_LOOKS = 16
+SHIFTED, SHIFTED_LOOKS = 0.15, 8  # of a chunk; by so many chunks in a row
 LEAST_LAG_S = 0.1
 RATE_REL, RATE_AFTER_S = 0.005, 10.0
 USUAL_AFTER, USUAL_REL = 20, 0.05
@@ -140,12 +141,14 @@ class ChunkedStream:
         self._flagged = False
         self._held: list[tuple[Records, int, float]] = []  # after a loss: records, arrival, lag in chunks
         self._late = 0
+        self._asked = Lag()
+        self._shifts: deque[float] = deque(maxlen=SHIFTED_LOOKS)
 
     def before_fetch(self, now_ns: int) -> None:
         """Nothing can be known before."""
 
-    def add(self, records: Records, arrival_ns: int, *, skipped: bool) -> list[Stretch]:
-        """One chunk."""
+    def add(self, records: Records, arrival_ns: int, *, asked_ns: int, skipped: bool) -> list[Stretch]:
+        """One chunk, which came at `arrival_ns` and was looked for from `asked_ns` on."""
         if len(records) != self._records:
             raise DeviceError(
                 f"{self._what} sent a chunk of {len(records)} records, not of {self._records}",
@@ -158,6 +161,7 @@ class ChunkedStream:
             self._held.append((records, arrival_ns, lost))
             return self._settled() if len(self._held) >= LATE_CHUNKS else []
         self._lag.seen(ends_ns, arrival_ns)
+        self._require_steady(ends_ns, asked_ns)
         self._late = self._late + 1 if lost >= 1 - EARLY else 0
         if self._late >= LATE_CHUNKS:
             raise TransientError(
@@ -165,6 +169,15 @@ class ChunkedStream:
                 hint="does another program read it? end it, then run again",
             )
         return [self._stretch(records, arrival_ns)]
+
+    def _require_steady(self, ends_ns: int, asked_ns: int) -> None:
+        """TransientError if all chunks come later by a part of one: it was stopped and started again."""
+        self._shifts.append(self._asked.seen(ends_ns, asked_ns) / self._chunk_ns)
+        if len(self._shifts) == SHIFTED_LOOKS and min(self._shifts) > SHIFTED:
+            raise TransientError(
+                f"{self._what} gives its chunks {min(self._shifts) * self._chunk_ns / NS_PER_S:.2f} s later than first",
+                hint="it was stopped and started again: is another program connected to it?",
+            )
 
     def finish(self) -> list[Stretch]:
         """What waited for the next chunk."""
