@@ -117,7 +117,12 @@ def test_nvml(check: Callable[[Subject], None]) -> None:
         check(subject)
 
 
-@pytest.mark.parametrize("instrument", ["wt310", "wt5000", "pa1000", "hmc8015"])
+INSTRUMENTS = [
+    "wt310", "wt5000", "pa1000", "hmc8015", "ngu", "n6705", "dmm6500", "k2281s", "dp800", "spd3303x", "sdm3055",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("instrument", INSTRUMENTS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_visa(check: Callable[[Subject], None], instrument: str) -> None:
     with getattr(instruments, instrument)() as subject:

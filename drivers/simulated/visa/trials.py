@@ -45,8 +45,8 @@ SCALING = (":INP:SCAL:CT 20", ":INP:SCAL:STAT ON")
 class Trials:
     """Trials of one instrument in one setup."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, setup: Setup, load_factor: float = LOAD_FACTOR) -> None:
+        self.setup, self.load_factor = setup, load_factor
 
     def trial(self, fault: str, what: str, *, stall: tuple[float, float] | None = None, **bench: Any) -> FaultTrial:
         setup = bench.pop("setup", self.setup)
@@ -57,13 +57,13 @@ class Trials:
             return Bench(scene, setup, **given).record(stall=stall)
 
         name = f"visa-{self.setup.instrument}"
-        return FaultTrial(name, fault, what, play, scale=setup.scale, load_factor=LOAD_FACTOR, **judged)
+        return FaultTrial(name, fault, what, play, scale=setup.scale, load_factor=self.load_factor, **judged)
 
-    def of_the_line(self) -> Sequence[FaultTrial]:
-        """What any instrument's line does."""
+    def of_the_line(self, without: Sequence[str] = ()) -> Sequence[FaultTrial]:
+        """What any instrument's line does, but those `without`."""
         slow: At = [(0.3, _slowed(SLOW_NS)), (0.6, _slowed(0))]
         late: At = [(0.3, _slowed(LATE_NS)), (0.31, _slowed(0))]
-        return (
+        played = (
             self.trial("none", "nothing goes wrong"),
             self.trial("unplugged", "the line is cut during the work", gone_at=0.5),
             self.trial("silent", "it answers no more", events=[(0.4, _dies)]),
@@ -77,12 +77,14 @@ class Trials:
             self.trial("host_stalls", "nobody reads for a third of the work", stall=(0.3, 0.65)),
             self.trial("another_instrument", "another instrument answers at the address", before=_another),
             self.trial("frozen", "it shows the same values for a third of the work", events=_frozen()),
-            self.trial("droop", "the supply sags by 8 % while the board works", volts=self._droop),
+            self.trial("droop", "the supply sags by 8 % while the board works", volts=self.droop),
             self.trial("clock_fast", "its clock runs 300 ppm fast", front=running_fast(300.0)),
             self.trial("wrong_scale", "it sees 8 % more current than flows", front=scaled(1.08), constant_scale=True),
         )
+        return tuple(trial for trial in played if trial.fault not in without)
 
-    def _droop(self, scene: Scene) -> Callable[..., Any]:
+    def droop(self, scene: Scene) -> Callable[..., Any]:
+        """Volts of the scene by time: 8 % less during the work."""
         begin, end = scene.edges_s
         return lambda t_s: np.where((t_s >= begin) & (t_s < end), 0.92, 1.0) * self.setup.supply.volts
 
@@ -182,7 +184,7 @@ def _integrating(instrument: Instrument) -> None:
 
 
 def _another(instrument: Instrument) -> None:
-    instrument.says_it_is = "KEITHLEY INSTRUMENTS,MODEL DMM6500,04412345,1.7.7b"
+    instrument.says_it_is = "HEWLETT-PACKARD,34401A,0,11-5-2"
 
 
 def _dies(bench: Bench) -> None:

@@ -70,6 +70,7 @@ class Dp832A(Supply):
     """`says_error`: the firmware that answers `Command error`."""
 
     identity: ClassVar[str] = "RIGOL TECHNOLOGIES,DP832A,DP8B223800001,00.01.16"
+    update_ns: ClassVar[int] = 400 * MS  # users saw two or three a second
     says_error: bool = False
 
     def carry_out(self, unit: Any) -> Answer:
