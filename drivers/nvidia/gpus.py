@@ -123,6 +123,9 @@ def _by_instance(machine: Machine, word: str) -> Visible:
     for gpu in machine.gpus:
         if word in gpu.instances or (old is not None and gpu.uuid.lower() == old[1].lower()):
             return Visible(gpu, word)
+    divided = [gpu for gpu in machine.gpus if gpu.mig and not gpu.instances]
+    if len(divided) == 1 and not any(gpu.instances for gpu in machine.gpus):
+        return Visible(divided[0], word)  # nvidia-smi's log does not name instances, and no other GPU has any
     raise _absent(machine, word)
 
 

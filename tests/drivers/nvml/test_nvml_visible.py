@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from drivers.nvidia.gpus import Gpu, Machine, visible, wanted_channels
@@ -42,6 +44,13 @@ def test_a_mig_instance_is_measured_by_its_gpu_which_is_taken_once() -> None:
     assert chosen(MIXED, "MIG-2222") == [(0, "MIG-2222")]
     assert chosen(MIXED, "MIG-1111,MIG-2222,GPU-bbbbb") == [(0, "MIG-1111"), (1, "")]
     assert chosen(MIXED, f"MIG-{A.uuid}/1/0") == [(0, f"MIG-{A.uuid}/1/0")]  # as drivers before 470 wrote it
+
+
+def test_where_instances_are_not_named_one_divided_gpu_is_the_one_and_two_are_refused() -> None:
+    nameless = replace(A, instances=())
+    assert chosen(Machine("550", (nameless, B, C)), "MIG-9999") == [(0, "MIG-9999")]
+    with pytest.raises(DeviceError, match="there is no GPU"):
+        chosen(Machine("550", (nameless, replace(B, mig=True))), "MIG-9999")
 
 
 @pytest.mark.parametrize("choice", ["7", "GPU-dddd", "MIG-9999"])
