@@ -113,8 +113,8 @@ class Acquisition:
         """Stop; the rest, and how many errors the instrument noted meanwhile. TransientError if it was reset to
         something else meanwhile."""
         try:
-            self._unchanged.look_at_all()
             self.stop_integrator()
+            self._unchanged.look_at_all()
             self.count("instrument_errors", len(self._talk.errors()))
         except ChangedError:
             raise
