@@ -6,6 +6,7 @@ none, a change of the answer says so; one that stays the same longer than an upd
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,7 +45,9 @@ class Poller:
         assert isinstance(reading, Polled)
         self._reading = reading
         self._update_ns = round(options.update_s * NS_PER_S)
-        self._queries = [(options.text(q.query), q.items) for q in self._reading.values if options.holds(q.when)]
+        asked = [query for query in self._reading.values if options.holds(query.when)]
+        self._queries = [(options.text(query.query), query.items) for query in asked]
+        self._forms = [re.compile(query.answer or "(?s:.*)", re.IGNORECASE) for query in asked]
         items = options.described.instrument.items
         constants = {name: options.number(item.constant) for name, item in items.items()}
         self._constants = {name: Number(value) for name, value in constants.items() if value is not None}
@@ -150,9 +153,13 @@ class Poller:
         self._last_ns = t_ns
         values = dict(self._constants)
         odd = ""
-        for reply, (query, items) in zip(replies, self._queries, strict=True):
-            tokens = without_header(reply.decode("latin-1")).split(",")
-            if len(tokens) != len(items):
+        for reply, (query, items), form in zip(replies, self._queries, self._forms, strict=True):
+            text = without_header(reply.decode("latin-1"))
+            tokens = text.split(",")
+            if form.fullmatch(text) is None:
+                odd = odd or f"{query} was answered in another form: {reply[:SHOWN]!r}"
+                tokens = [""] * len(items)
+            elif len(tokens) != len(items):
                 odd = odd or f"{query} was answered with {len(tokens)} values, not {len(items)}: {reply[:SHOWN]!r}"
                 tokens = [""] * len(items)
             for name, token in zip(items, tokens, strict=True):

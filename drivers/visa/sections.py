@@ -153,10 +153,14 @@ class Register(Section):
 
 
 class Query(Section):
-    """A query and what its answer holds, in order; "-" for what is not used. Asked if the options are as in `when`."""
+    """A query and what its answer holds, in order; "-" for what is not used. Asked if the options are as in `when`.
+
+    `answer`: the form of the whole answer, where one that was cut short would be a number too.
+    """
 
     query: Message
     when: Conditions = {}
+    answer: Pattern | None = None
     items: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
