@@ -153,9 +153,6 @@ class Talk:
         """(model, serial and firmware as it says them, errors that were in its queue before). DeviceError naming what
         answered if that is another instrument, or if nothing did."""
         this = self.options.described.instrument
-        for command in self.options.commands(this.clear):
-            with contextlib.suppress(TransientError):
-                self.run([command])
         self.drain()
         reply = self._idn()
         found = re.fullmatch(this.identify, reply, re.IGNORECASE)
@@ -166,7 +163,17 @@ class Talk:
                 hint=f"set instrument: {others[0]}" if others else "describe it: docs/howto/describe-an-instrument.md",
             )
         said = {key: (value or "").strip() for key, value in found.groupdict().items()}
-        return said, self.errors()
+        before: list[str] = []
+        try:
+            before = self.errors()
+        except TransientError:  # it may have been left in another command set, from which `clear` brings it back
+            self.drain()
+        for command in self.options.commands(this.clear):
+            with contextlib.suppress(TransientError):
+                self.run([command])
+        self.drain()
+        self.errors()
+        return said, before
 
     def _idn(self) -> str:
         for last in (False, True):

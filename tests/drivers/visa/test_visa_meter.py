@@ -149,10 +149,18 @@ def test_headers_and_old_errors_do_not_disturb(bench: MakeBench) -> None:
     assert here.sim.value("header") and here.sim.value("verbose")  # as after power-up
     info, trace = here.read(here.meter(**FIXED["wt310"]), 3.0)
     assert len(trace) == 12 and info.model == "WT310"
+    assert info.details["errors_before"].startswith("113,")
     again = bench("wt310")
     again.spoil = lambda reply: b":NUMERIC:NORMAL:VALUE " + reply if reply.count(b",") == 5 else reply
     _, with_headers = again.read(again.meter(**FIXED["wt310"]), 3.0)
     assert np.array_equal(with_headers.power_w("power"), trace.power_w("power"))
+
+
+def test_a_wt310_that_was_left_speaking_as_a_wt210_is_brought_back(bench: MakeBench) -> None:
+    here = bench("wt310")
+    here.sim.values["grammar", ()] = "WT200"
+    _, trace = here.read(here.meter(**FIXED["wt310"]), 3.0)
+    assert len(trace) == 12 and here.sim.value("grammar") == "WT300"
 
 
 def test_an_unplugged_instrument_is_a_device_error(bench: MakeBench) -> None:
