@@ -242,6 +242,8 @@ def trials() -> Sequence[FaultTrial]:
         # --- GPUs
         trial("row_vanishes", "a GPU's rows are missing for 0.6 s, the other's go on",
               _on(*TWO, also=("gpu1/power",), spoil=_row_vanishes(0.4, 0.5))),
+        trial("other_fails", "the other GPU says [Unknown Error] for 0.6 s",
+              _on(*TWO, also=("gpu1/power",), events=failing("power", UNKNOWN, 0.4, 0.5, gpu=1))),
         trial("index_moves", "the GPU before it is gone: what was row 2 is row 1",
               _on(Gpu("t4", share=OTHERS), Gpu(), channel="gpu1/power",
                   events=[(0.5, lambda b: b.machine.gpus[0].vanish())])),
@@ -254,6 +256,9 @@ def trials() -> Sequence[FaultTrial]:
               _on(spoil=lambda rows, b: _gone(rows, b, again=True))),
         trial("ends", "it ends in the middle of the work for good",
               _on(spoil=lambda rows, b: _gone(rows, b, again=False))),
+        trial("hangs", "it prints nothing more from the middle of the work on, and does not end",
+              _on(spoil=lambda rows, b: [row for row in rows if row[0] < b.at_ns(0.5)])),
+        trial("mute", "it prints its header and nothing more", _on(spoil=lambda rows, b: rows[:1])),
         trial("loop_defect", "its loop mode sticks in errors until it is started again", _on(spoil=_loop_defect)),
         trial("loop_defect_always", "its loop mode gives one good row only", _on(pace=Pace(good=1))),
         trial("lumped", "lines held up for 0.8 s", _on(spoil=_stutter)),

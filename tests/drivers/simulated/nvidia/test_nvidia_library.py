@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import itertools
 import subprocess
 import sys
@@ -250,3 +251,16 @@ def test_two_machines_in_one_process(tmp_path: Path) -> None:
     second.Init()
     assert second.DeviceGetName(second.DeviceGetHandleByIndex(0)) == "Tesla T4"
     assert a100
+
+
+def test_it_never_stands_in_for_the_real_library(tmp_path: Path) -> None:
+    """A library with a soname that was loaded by its path would be what a later load by the usual name gives."""
+    machine, _ = _machine(tmp_path)
+    words = (
+        f"import ctypes; ctypes.CDLL({str(machine.library)!r})\n"
+        "try: print(hasattr(ctypes.CDLL('libnvidia-ml.so.1'), 'nvmlInit_v2') and 'one is installed')\n"
+        "except OSError: print('none is found')"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60, env={})
+    expected = "one is installed" if ctypes.util.find_library("nvidia-ml") else "none is found"
+    assert done.stdout.strip() == expected, done.stderr
