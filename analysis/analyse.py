@@ -2,8 +2,8 @@
 
 clocks -> energy curve -> lag -> standby -> gap and inference energy -> budget -> result or typed invalid.
 The same raw data give the same bits in the same environment: every step is elementwise numpy, a cumulative sum, or a
-small fixed search; what is drawn at random is seeded by the run's id. Matrices are solved for layers only, and where
-one of a few choices is made (the place of markers, the count of samples that came in bursts).
+small fixed search; what is drawn at random is seeded by the run's id. Matrices are solved for layers and for levels
+under marks only, and where one of a few choices is made (the place of markers, the count of samples in bursts).
 """
 
 from __future__ import annotations

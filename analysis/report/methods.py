@@ -87,7 +87,7 @@ def _what(material: Material) -> str:
         kind = "gross" if material.spec.protocol.measurand == "gross" else "dynamic"
         return (
             f"The {kind} energy of one {material.unit} was worked out from a measurement that others made ({origin}; "
-            f"network as the source names it: {material.spec.model.name})."
+            f"network as the source names it: {material.spec.model.name}).{_levels(material)}"
         )
     model, runtime, result = material.spec.model, material.spec.runtime, material.result
     told = material.document("runtime")
@@ -103,6 +103,15 @@ def _what(material: Material) -> str:
     return (
         f"The {kind} energy of one {material.unit} of {model.name} ({model.source}, SHA-256 {model.sha256[:12]}, batch "
         f"{model.batch}) was measured with {with_version} ({options})."
+    )
+
+
+def _levels(material: Material) -> str:
+    if "levels" not in material.result.details:
+        return ""
+    return (
+        " Readings are too slow to be cut at the marks: levels of work and rest were solved by their overlap with the "
+        "marked load, and energy is level times marked time."
     )
 
 

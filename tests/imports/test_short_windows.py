@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from analysis.analyse import analyse_run
+from analysis.report.material import load_material
+from analysis.report.methods import methods
 from harness.cli.importing import import_run, window_energies
 from harness.cli.results import stored_result
 from harness.core.result import EnergyResult, InvalidReason, Status
@@ -146,3 +148,4 @@ def test_any_csv_has_the_same_rules_and_prints_no_energy_of_windows_it_cannot_te
     result = stored_result(path)["meters"][0]
     low, high = result["gross_interval_95_j"]
     assert low <= float(made.window_j.mean()) <= high
+    assert "too slow to be cut at the marks" in methods(load_material(path))
