@@ -73,7 +73,7 @@ class MonsoonLink:
             raise DeviceError("libusb is not installed", hint="sudo apt install libusb-1.0-0") from None
         except usb.core.USBError as error:
             raise translated(error, "looking for it") from error
-        serials = {_serial_of(device): device for device in found}
+        serials = {serial_of(device): device for device in found}
         if not found:
             raise DeviceError(
                 "no Monsoon power monitor (USB 2ab9:0001) is connected",
@@ -95,7 +95,7 @@ class MonsoonLink:
 
     @property
     def serial(self) -> str:
-        return _serial_of(self._device)
+        return serial_of(self._device)
 
     def _claim(self) -> None:
         try:
@@ -181,7 +181,8 @@ class MonsoonLink:
             return  # the unit is gone: there is nothing left to release
 
 
-def _serial_of(device: Any) -> str:
+def serial_of(device: Any) -> str:
+    """The serial number of its descriptor; DeviceError where it may not be read."""
     try:
         return str(device.serial_number)
     except usb.core.USBError as error:
