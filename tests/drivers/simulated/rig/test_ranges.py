@@ -15,6 +15,7 @@ GROUPS = {
     "standby": world_module.StandbyWorld,
     "heat": world_module.HeatWorld,
     "supply": world_module.SupplyWorld,
+    "wall": world_module.WallWorld,
     "meter": world_module.MeterWorld,
     "board": world_module.BoardWorld,
 }
