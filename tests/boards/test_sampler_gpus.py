@@ -12,6 +12,7 @@ import pytest
 
 from drivers.nvidia.nvml_onboard import open_on_board as open_nvml
 from drivers.nvidia.smi_onboard import open_on_board as open_smi
+from drivers.simulated.nvidia.build import missing
 from drivers.simulated.nvidia.machine import Feeder, GpuSpec, NvidiaMachine
 from drivers.simulated.nvidia.sensor import Errors
 from harness.boards.local import LocalBoard
@@ -20,6 +21,7 @@ from harness.core.ports import MeterRequest, OnBoardMeter, SamplerPlan
 from harness.core.trace import Trace, join_blocks
 from harness.testing.wires import executable_stub
 
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 NOISE = Errors(noise_mw=200)
 SECONDS = 1.0
 
