@@ -147,6 +147,13 @@ def test_missing_readings_are_marked_and_refused_when_too_many() -> None:
 
 
 @pytest.mark.slow
+def test_a_meter_of_large_loads_is_shown_one() -> None:
+    seen: list[Scene] = []
+    found = outcome(lambda scene: (seen.append(scene), recorded(scene))[1], load_factor=50.0)
+    assert found.outcome == "recovered"
+    assert (seen[0].idle_w, seen[0].busy_w) == (100.0, 250.0)
+
+
 @pytest.mark.parametrize("meter", sorted(registered(FAULTS)))
 def test_no_fault_of_any_meter_passes_in_silence(meter: str) -> None:
     trials = list(registered(FAULTS)[meter].load()())
