@@ -44,7 +44,7 @@ class Element:
     volts: Ranging
     amps: Ranging
     seen: Seen | None = None
-    settle: int = 0  # updates that are none, since a range changed
+    unready: int = 0  # updates that are none, since a range changed
     over_volts: bool = False
     over_amps: bool = False
     joule: float = 0.0
@@ -52,7 +52,7 @@ class Element:
 
     @property
     def moving(self) -> bool:
-        return self.settle > 0
+        return self.unready > 0
 
 
 @dataclass
@@ -135,8 +135,8 @@ class Updates:
             if self.stuck:
                 continue
             seen = element.front.window(begin_ns, end_ns)
-            if element.settle > 0:
-                element.settle -= 1
+            if element.unready > 0:
+                element.unready -= 1
                 element.seen = None
             else:
                 element.seen = seen
@@ -152,7 +152,7 @@ class Updates:
         ):
             if ranging.auto and (wanted := ranging.wanted(rms, peak)) != ranging.fixed:
                 ranging.fixed = wanted
-                element.settle = self.settling
+                element.unready = self.settling
 
     # --- integration --------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class TmcBackend(DescribedBackend):
             return bytes([FAILED, 0])  # nothing is under way
         raise usb_error(errno.EPIPE)
 
-    def bulk_write(self, dev_handle: Device, ep: int, intf: int, data: Any, timeout: int) -> int:
+    def bulk_write(self, dev_handle: Device, ep: int, intf: int, data: Any, timeout_ms: int) -> int:
         self._require_present()
         sent = bytes(data)
         kind, tag, inverse = struct.unpack_from("BBB", sent)

@@ -81,7 +81,7 @@ class Hmc8015(Standard):
         self.values[name, (1,)] = False
         if near[0] != ranging.fixed:
             ranging.fixed = near[0]
-            self.element.settle, self.element.seen = self.updates.settling, None
+            self.element.unready, self.element.seen = self.updates.settling, None
 
     @command(":CHANnel<m>[:ACQuisition]:VOLTage:RANGe")
     def _set_volts(self, call: Call) -> Answer:

@@ -159,7 +159,7 @@ class Pa1000(Instrument):
         ranging.auto = False
         if ranging.steps[wanted - 1] != ranging.fixed:
             ranging.fixed = ranging.steps[wanted - 1]
-            self.element.settle, self.element.seen = self.updates.settling, None
+            self.element.unready, self.element.seen = self.updates.settling, None
 
     @command(":RNG:VLT:AUT", ":RNG:VLT:AUTo")
     def _auto_volts(self, call: Call) -> Answer:

@@ -115,7 +115,7 @@ class Wt300(Yokogawa):
         for element in self.updates.elements:
             for ranging in (element.volts, element.amps):
                 ranging.auto, ranging.fixed, ranging.crest = True, max(ranging.steps), 3.0
-            element.settle = 1
+            element.unready = 1
         self.values["rate", ()] = self.default_rate_s
         self.updates.set_rate(span_ns(self.default_rate_s), self.now_ns)
         self.updates.integrator = dataclasses.replace(self.updates.integrator, state="RESET", timer_s=0.0)
@@ -168,7 +168,7 @@ class Wt300(Yokogawa):
 
     def _settle(self) -> None:
         for element in self.updates.elements:
-            element.settle, element.seen = max(element.settle, self.updates.settling), None
+            element.unready, element.seen = max(element.unready, self.updates.settling), None
 
     # --- ranges -------------------------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Wt300(Yokogawa):
             self.values["volt_auto" if unit == "V" else "amp_auto", ()] = False
             if near[0] != ranging.fixed:
                 ranging.fixed = near[0]
-                element.settle, element.seen = self.updates.settling, None
+                element.unready, element.seen = self.updates.settling, None
 
     @command("[:INPut]:VOLTage:RANGe?")
     def _volts(self, call: Call) -> Answer:
@@ -330,7 +330,7 @@ class Wt310E(Wt300):
             if element.over_amps and element.amps.fixed <= max(SMALL_AMPS) and not element.amps.auto:
                 element.amps.fixed, element.amps.auto = 1.0, True
                 self.values["amp_auto", ()] = True
-                element.settle = self.updates.settling
+                element.unready = self.updates.settling
 
 
 @dataclass
