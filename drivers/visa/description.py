@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from drivers.visa.sections import Buffered, Commands, Instrument, Polled, When
@@ -65,7 +66,13 @@ def find_description(*, instrument: str = "", path: str = "") -> Described:
             if near
             else f"use one of {', '.join(known)}, or describe it yourself: docs/howto/describe-an-instrument.md",
         )
-    return load_description(SHIPPED / f"{instrument}.yaml")
+    return load_shipped(instrument)
+
+
+@cache
+def load_shipped(name: str) -> Described:
+    """A description that the driver brings; read once."""
+    return load_description(SHIPPED / f"{name}.yaml")
 
 
 def load_description(path: Path) -> Described:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from drivers.visa.description import Described, load_description, shipped_paths
+from drivers.visa.description import Described, load_shipped, shipped
 from harness.core.errors import BenchError
 from harness.core.ports import FoundMeter, MeterRequest
 from harness.io.visa_pyvisa import visa_resources
@@ -25,7 +25,7 @@ def find_attached(
     except BenchError:
         return []
     names = [name for name in resources if "ASRL" not in name.upper()]
-    known = [load_description(path) for path in shipped_paths()] if names else []
+    known = [load_shipped(name) for name in shipped()] if names else []
     return [_found(name, known) for name in names]
 
 

@@ -9,7 +9,7 @@ import contextlib
 import re
 from collections.abc import Callable, Sequence
 
-from drivers.visa.description import load_description, shipped_paths
+from drivers.visa.description import load_shipped, shipped
 from drivers.visa.numbers import VALID, Number, number, without_header
 from drivers.visa.options import VisaOptions
 from harness.core.errors import BenchError, DeviceError, TransientError
@@ -157,7 +157,7 @@ class Talk:
         reply = self._idn()
         found = re.fullmatch(this.identify, reply, re.IGNORECASE)
         if found is None:
-            others = [d.name for d in map(load_description, shipped_paths()) if _is(d.instrument.identify, reply)]
+            others = [d.name for d in map(load_shipped, shipped()) if _is(d.instrument.identify, reply)]
             raise DeviceError(
                 f"{self.options.resource} answers {reply[:SHOWN]!r}, which is no {this.instrument}",
                 hint=f"set instrument: {others[0]}" if others else "describe it: docs/howto/describe-an-instrument.md",

@@ -72,11 +72,8 @@ def options(**given: str | int | float) -> VisaOptions:
 
 def test_commands_hold_what_the_user_means_in_the_instruments_words() -> None:
     made = options(update_s=0.50, coupling="dc", element=2)
-    assert made.commands(made.described.instrument.configure)[5:8] == [
-        ":INP:MODE DC",
-        ":INP:SYNC VOLTAGE",
-        ":RATE 500MS",
-    ]
+    commands = made.commands(made.described.instrument.configure)
+    assert {":INP:MODE DC", ":INP:SYNC VOLTAGE", ":RATE 500MS", ":NUM:NORM:ITEM3 P,2"} <= set(commands)
     assert made.text(":NUM:NORM:ITEM1 U,{element}") == ":NUM:NORM:ITEM1 U,2"
     assert made.update_s == 0.5 and made.holds({"coupling": "DC"}) and not made.holds({"coupling": "RMS"})
 
