@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+import numpy as np
 
 from drivers.visa.blocks import Form, readings
 from drivers.visa.records import Records, TraceRows
@@ -16,6 +19,7 @@ MOST_FAILURES = 3  # looks that went wrong, one after the other
 STILL_S, STILL_POLLS = 5.0, 20
 AT_ONCE = 100  # fetches in one look: an instrument that always has more is faster than its line
 HOLDS_SHARE = 0.9
+BEYOND = 2.0  # ranges: no instrument shows more of a range that is fixed
 WAITED = 1.5  # chunks: after so long one is asked for, whatever the register says
 PERIOD_REL = 0.1  # a period that differs by more from the one asked for was not understood
 
@@ -46,7 +50,21 @@ class Buffer:
     """One acquisition over an open Talk. Errors: TransientError where records were lost and nobody knows how many, or
     none come; DeviceError if what comes cannot be what the description says."""
 
-    def __init__(self, talk: Talk, section: Buffered, rows: TraceRows, clock: WaitClock, *, period_s: float) -> None:
+    def __init__(
+        self,
+        talk: Talk,
+        section: Buffered,
+        rows: TraceRows,
+        clock: WaitClock,
+        *,
+        period_s: float,
+        sizes: Mapping[str, float],
+    ) -> None:
+        items = talk.options.described.instrument.items
+        most = {"V": sizes.get("voltage"), "A": sizes.get("current")}
+        self._most = np.array(
+            [BEYOND * ((name in items and most.get(items[name].unit)) or np.inf) for name in section.record]
+        )
         self._talk, self._section, self._rows, self._clock = talk, section, rows, clock
         options = talk.options
         self._query, self._count_query = section.fetch.query, section.fetch.count
@@ -188,7 +206,12 @@ class Buffer:
             values = readings(self._talk.ask(query), Form(section.form), order=section.order, multiple=items)
         except (TransientError, ValueError) as error:
             raise _Unanswered(error) from error
-        return Records.of(values, items)
+        records = Records.of(values, items)
+        beyond = np.abs(records.value) > self._most
+        if beyond.any():
+            shown = records.value[beyond][0]
+            raise _Unanswered(ValueError(f"a value of {shown:g} came, which its range cannot hold: is `order` right?"))
+        return records
 
     def _number(self, query: str) -> int:
         try:

@@ -134,7 +134,7 @@ class BufferedVisa:
         values = {name: self._options.number(described.instrument.items[name].constant) for name in items}
         constants = {name: value for name, value in values.items() if value is not None}
         rows = TraceRows(self._section.record, items, pieces, round(self._period_s * NS_PER_S), constants)
-        buffer = Buffer(self._talk, self._section, rows, self._clock, period_s=self._period_s)
+        buffer = Buffer(self._talk, self._section, rows, self._clock, period_s=self._period_s, sizes=self._sizes)
         buffer.start()
         self._buffer, self._rows, self._pending = buffer, rows, None
         self._next_ns = self._clock.now_ns()

@@ -183,6 +183,21 @@ def test_bytes_in_the_other_order_are_no_readings() -> None:
         here.read(*steps(3.0))
 
 
+def test_a_value_that_the_range_cannot_hold_is_no_reading() -> None:
+    """25 A in the range of 10 A: one record of damaged bytes can be enough to spoil a whole run."""
+    blocks = iter(range(1000))
+
+    def spoil(data: bytes) -> bytes:
+        if not data.startswith(b"#4") or next(blocks) != 8:
+            return data
+        return data[:-4] + np.array([25.0], "<f4").tobytes()
+
+    here = stand("ngu", spoil=spoil)
+    trace = here.read(*steps(6.0))
+    assert [gap.lost for gap in trace.gaps] == [250] and trace.counts["damaged_answers"] == 1
+    assert trace.power_w("power").max() < 3.0
+
+
 def _swapped(data: bytes) -> bytes:
     return data[:6] + np.frombuffer(data[6:], "<f4").byteswap().tobytes()
 
