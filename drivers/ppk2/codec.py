@@ -26,11 +26,11 @@ NANO = 1e9
 
 @dataclass
 class Readings:
-    """`end_slot`: int64 (K,), slots of 10 us at whose end the means end; `current_na`: int64 (K,), nA; `code`: int8
+    """`end_slot`: int64 (K,), slots of 10 us at whose end the means end; `current_raw`: int64 (K,), nA; `code`: int8
     (K,), the highest range among the samples; gaps in slots' time; what was lost and left out, by name."""
 
     end_slot: Int64Array
-    current_na: Int64Array
+    current_raw: Int64Array
     code: npt.NDArray[np.int8]
     gaps: list[Gap] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)

@@ -132,13 +132,13 @@ class Ppk2:
             source=f"{ASSUMED}; voltage declared or set within +-{options.supply_tolerance_rel:.1%}",
         )  # fmt: skip
         channel = ChannelSpec(
-            CHANNEL, "power_w", ("current_na", "supply_mv"), Reading(ReadingKind.MEAN, period, period), accuracy,
+            CHANNEL, "power_w", ("current_raw", "supply_raw"), Reading(ReadingKind.MEAN, period, period), accuracy,
             max_power_w=LIMIT_A * self._voltage_v,
         )  # fmt: skip
         return MeterInfo(
             driver="ppk2", model="Power Profiler Kit II", serial=port.rsplit("/", 1)[-1],
             firmware=metadata.rest.get("HW", "unknown"), clock=meter_clock(port.rsplit("/", 1)[-1]),
-            columns=(ColumnSpec("current_na", "A", "range"), ColumnSpec("supply_mv", "V")), channels=(channel,),
+            columns=(ColumnSpec("current_raw", "A", "range"), ColumnSpec("supply_raw", "V")), channels=(channel,),
             simulated=self._request.simulated,
             details=metadata.details() | {
                 "port": port, "samples_a_reading": str(options.average), "supply_v": f"{self._voltage_v:g}",
@@ -256,14 +256,14 @@ class Ppk2:
         pieces: list[CalibrationPiece] = []
         if not self._calibrated and len(end):
             self._calibrated = True
-            pieces = [CalibrationPiece(0, "current_na", code, 1 / NANO, 0.0) for code in range(5)]
-            pieces.append(CalibrationPiece(0, "supply_mv", 0, 1e-3, 0.0))
+            pieces = [CalibrationPiece(0, "current_raw", code, 1 / NANO, 0.0) for code in range(5)]
+            pieces.append(CalibrationPiece(0, "supply_raw", 0, 1e-3, 0.0))
         return Block(
             t_ns=end * SAMPLE_NS,
             columns={
-                "current_na": np.concatenate([p.current_na for p in parts]),
+                "current_raw": np.concatenate([p.current_raw for p in parts]),
                 "range": np.concatenate([p.code for p in parts]),
-                "supply_mv": np.full(len(end), round(self._voltage_v * 1e3), np.int16),
+                "supply_raw": np.full(len(end), round(self._voltage_v * 1e3), np.int16),
             },
             calibration=pieces, gaps=gaps, counts=counts,
             anchors=np.array([anchor], np.int64) if anchor else np.empty((0, 2), np.int64),

@@ -38,7 +38,7 @@ def feed(data: bytes, *, average: int = 1, chunk: int = 0) -> tuple[np.ndarray, 
     for part in parts:
         for name, number in part.counts.items():
             counts[name] = counts.get(name, 0) + number
-    ends, amps = (np.concatenate([getattr(p, name) for p in parts]) for name in ("end_slot", "current_na"))
+    ends, amps = (np.concatenate([getattr(p, name) for p in parts]) for name in ("end_slot", "current_raw"))
     return ends, amps * 1e-9, [gap for part in parts for gap in part.gaps], counts
 
 
