@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz clean
+.PHONY: help demo test lint bench fuzz peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -55,6 +55,11 @@ bench: $(DEV) ## speed and memory; prints tables, judges nothing
 
 fuzz: $(DEV) ## a million damaged inputs for the text parsers (FUZZ="--count 5000 --seed 7" for others)
 	@$(BIN)/python -m tests.fuzz.fuzz_text $(FUZZ)
+
+peers: $(DEV) ## other people's tools on our simulators: half an hour, as root; writes docs/peers.md
+	@$(BIN)/python -m benchmarks.peers install
+	@$(BIN)/python -m benchmarks.peers run
+	@$(BIN)/python -m benchmarks.peers table
 
 clean: ## remove .venv and caches; measured runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks build dist

@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -113,11 +114,16 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._printed = self._read_log()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def said(self) -> list[str]:
         """Lines that it printed, without what differs from run to run: numbers, times, places."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
+        text = self._read_log() if self.log.exists() else self._printed
         return [line for line in (_plain(line) for line in text.splitlines()) if line]
+
+    def _read_log(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 def _plain(line: str) -> str:

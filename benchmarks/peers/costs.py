@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,8 @@ def measure() -> list[dict[str, Any]]:
     ):
         with world:
             environment = world.environment() if isinstance(world, NvmlWorld) else {}
+            if "PATH" in environment:
+                environment["PATH"] += os.pathsep + os.environ.get("PATH", "")
             for spec in specs:
                 if spec.installed:
                     rows.append({"what": what, "peer": spec.name, **_one(spec, environment)})

@@ -13,7 +13,7 @@ from drivers.simulated.monsoon.device import HvpmFaults
 Act = Callable[[MonsoonWorld], None]
 SAMPLES = 20_000
 """Four seconds of the meter: at 5 kHz."""
-MIDDLE_S, SETUP_S, ANSWER_S = 2.0, 20.0, 25.0
+MIDDLE_S, SETUP_S, ANSWER_S = 2.0, 60.0, 25.0
 MIDDLE_SLOT = 10_000
 PEERS = (PeerSpec("monsoon", "monsoon", "use_monsoon.py"),)
 

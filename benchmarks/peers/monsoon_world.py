@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import tempfile
 import threading
 import time
@@ -67,6 +68,7 @@ class MonsoonWorld:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._server.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def go(self) -> float:
         go_s = time.monotonic()

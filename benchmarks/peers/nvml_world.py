@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
 import time
@@ -54,6 +55,7 @@ class NvmlWorld:
         self._stop.set()
         self._feeder.join()
         self.machine.close()
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def _figures(self, product: str) -> dict[str, Figure | None]:
         return {"instant": PRODUCTS[product].power} if self.also_instant else {}

@@ -12,10 +12,10 @@ from benchmarks.peers.outcome import Outcome, of_energy, of_error, of_ours
 from benchmarks.peers.powercap_world import SCENE
 
 BEGIN_S, END_S = SCENE.edges_s[0] + 0.3, SCENE.edges_s[1] - 0.3
-SETUP_S, ANSWER_S = 40.0, 15.0
-SLOW_TO_BEGIN, EARLY_S = ("CodeCarbon", "Zeus"), 0.2
-"""The first one's start takes seconds, and the other's starts a helper process: both are told before the others, lest
-faults that take minutes on a real machine come before they are ready."""
+SETUP_S, ANSWER_S = 60.0, 45.0
+SLOW_TO_BEGIN = ("CodeCarbon", "Zeus")
+"""The first one's start takes seconds, the other's starts a helper process: they begin in the quiet before the scene,
+lest faults that take minutes on a real machine come before they are ready."""
 OURS = "joulebench"
 PLAIN = "none"
 
@@ -48,8 +48,12 @@ def play_all(
     try:
         for child in children:
             child.hear(SETUP_S)
+        for child in children:
+            if _is_slow(child.spec):
+                child.order("begin")
+                child.hear(SETUP_S)
         go_s = world.go()
-        waiting = sorted(((_begin_s(child.spec), k) for k, child in enumerate(children)))
+        waiting = sorted((_begin_s(c.spec), k) for k, c in enumerate(children) if not _is_slow(c.spec))
         for at_s, k in waiting:
             wait_until(go_s + at_s)
             children[k].order(f"begin {go_s!r}")
@@ -84,10 +88,12 @@ def _outcome(fault: str, child: Child, world: World, usual: Mapping[str, list[st
     return of_energy(name, fault, ended["total_j"], low_j, high_j, words, detail)
 
 
+def _is_slow(spec: PeerSpec) -> bool:
+    return spec.name.startswith(SLOW_TO_BEGIN)
+
+
 def _begin_s(spec: PeerSpec) -> float:
-    if spec.environment == OURS:
-        return 0.0
-    return EARLY_S if spec.name.startswith(SLOW_TO_BEGIN) else BEGIN_S
+    return 0.0 if spec.environment == OURS else BEGIN_S
 
 
 def wait_until(t_s: float) -> None:

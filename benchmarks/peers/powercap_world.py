@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -134,6 +135,7 @@ class PowercapWorld:
         for place in (*([self._sockets] if self._sockets else []), *(place / "powercap" for place in PLACES)):
             unmount(place)
         self.tree.close()
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def go(self) -> float:
         """The scene begins now; CLOCK_MONOTONIC in seconds."""

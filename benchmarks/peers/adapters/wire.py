@@ -21,6 +21,8 @@ class Peer:
 
     words: tuple[str, ...] = ()  # what stood behind the order
 
+    readings_a_call = 1
+
     def begin(self) -> None: ...
 
     def end(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def serve(make: Callable[[list[str]], Peer]) -> None:
                 found = peer.end()
                 say("ended", span=[before, time.monotonic()], **found)
             elif stage == "cost":
-                say("cost", us=_cost_us(peer.read, int(words[0])))
+                say("cost", us=_cost_us(peer.read, int(words[0])) / peer.readings_a_call)
         stage = "close"
         peer.close()
     except BaseException as error:  # noqa: BLE001  # which kind it is, is the finding
