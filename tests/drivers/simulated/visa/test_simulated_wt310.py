@@ -92,6 +92,10 @@ def test_waiting_for_an_update_ends_when_one_is_there(wt310: Talk) -> None:
         ends.append(wt310.clock.now_ns())
     assert np.diff(ends) == pytest.approx(np.full(4, 1e8), rel=1e-3)
     assert wt310.ask(":STAT:EESR?") == b"0"
+    for edge, updating in (("FALL", b"0"), ("RISE", b"1")):
+        wt310.say(f":STAT:FILT1 {edge}")
+        wt310.ask(":STAT:EESR?")
+        assert wt310.ask(":COMM:WAIT 1;:STAT:COND?") == updating
 
 
 def test_values_follow_the_load_and_a_range_change_gives_no_data(wt310: Talk) -> None:
