@@ -29,6 +29,7 @@ DIMENSIONLESS = re.compile("channel|counts?|cv|divider|factor|gain|index|over|p|
 EXCEPTIONS = {
     "harness.core.clock ClockMap.u_rate": "relative",
     "analysis.energy.budget budget_parts.u_rate": "relative",
+    "analysis.energy.marked_solution level_parts.u_rate": "relative",
     "drivers.simulated.rig.clocks DeviceClock.rate": "relative: meter seconds a host second, less one",
     "drivers.simulated.rig.world MeterWorld.clock_rate": "relative",
     "drivers.simulated.rig.world BoardWorld.clock_rate": "relative",
