@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.core.errors import DeviceError
 
 GRANT_ONCE = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj"
+GRANT_RANGE = "sudo chmod a+r /sys/class/powercap/intel-rapl*/max_energy_range_uj"
 GRANT_AT_BOOT = (
     """echo 'SUBSYSTEM=="powercap", KERNEL=="intel-rapl:*", RUN+="/bin/chmod a+r /sys%p/energy_uj"' """
     "| sudo tee /etc/udev/rules.d/70-joulebench-rapl.rules"
@@ -117,6 +118,14 @@ def not_permitted(path: Path) -> DeviceError:
         hint=f"until the next boot: `{GRANT_ONCE}`; at every boot: `{GRANT_AT_BOOT}`; or run as root. It lets "
         "every local user see fine-grained energy, which can leak secrets (PLATYPUS, CVE-2020-8694): "
         "docs/meters/rapl.md shows how to grant it to one group only",
+    )
+
+
+def range_not_permitted(path: Path) -> DeviceError:
+    """EACCES or EPERM on a counter's range, which everybody may read as shipped."""
+    return NotPermitted(
+        f"{path} may not be read (permission denied), and without its range a counter's wrap cannot be told",
+        hint=f"`{GRANT_RANGE}` (a range is no secret), or run as root; a container or a security module may hide it",
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drivers.rapl import codec
+from harness.core.errors import DeviceError
 from harness.io.sysfs import Sysfs
 
 J_PER_UJ = 1e-6
@@ -92,7 +93,7 @@ class Found:
     counters: tuple[Counter, ...]
     left_out: Mapping[str, str]
     sysfs: Sysfs
-    passed_over: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, DeviceError] = field(default_factory=dict)
 
 
 class Machine(Protocol):

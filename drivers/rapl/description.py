@@ -46,7 +46,7 @@ def describe(
     counters = found.counters
     names = [counter.channel for counter in counters]
     details = {"update_ns": str(UPDATE_NS), "interface": found.interface}
-    details |= {f"passed_over:{interface}": why for interface, why in found.passed_over.items()}
+    details |= {f"passed_over:{interface}": error.message for interface, error in found.passed_over.items()}
     for counter in counters:
         details[f"zone:{counter.channel}"] = counter.where
         details[f"unit_uj:{counter.channel}"] = f"{counter.unit_j / J_PER_UJ:g}"

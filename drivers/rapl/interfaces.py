@@ -33,11 +33,21 @@ def find(machine: Machine, interface: str, wanted: Collection[str]) -> Found:
         except DeviceError as error:
             refused[name] = error
             continue
-        return dataclasses.replace(found, passed_over={other: error.message for other, error in refused.items()})
+        return dataclasses.replace(found, passed_over=refused)
     if all(isinstance(error, access.NotThere) for error in refused.values()):
         _refuse_hwmon(machine)
     closest = next((name for name, error in refused.items() if not isinstance(error, access.NotThere)), "powercap")
     raise _with_the_others(refused, closest)
+
+
+def none_counts(found: Found, error: DeviceError) -> DeviceError:
+    """`error`: the counters of `found` do not count. An interface before it that is only denied is what to mend then."""
+    refused = dict(found.passed_over)
+    if not refused:
+        return error
+    refused[found.interface] = error
+    denied = (name for name, other in refused.items() if isinstance(other, access.NotPermitted))
+    return _with_the_others(refused, next(denied, found.interface))
 
 
 def _refuse_hwmon(machine: Machine) -> None:

@@ -6,10 +6,11 @@ import contextlib
 
 from drivers.rapl import access
 from drivers.rapl.acquisition import Acquisition, OpenCounter
+from drivers.rapl.counters import Found
 from drivers.rapl.description import check_poll, describe
 from drivers.rapl.devices import DeviceCalls, ThisMachine
 from drivers.rapl.health import check, moving
-from drivers.rapl.interfaces import find
+from drivers.rapl.interfaces import find, none_counts
 from drivers.rapl.options import RaplOptions
 from harness.core.clock import HOST
 from harness.core.errors import DeviceError
@@ -77,16 +78,16 @@ class Rapl:
                 except OSError as error:  # it could be read a moment ago
                     raise DeviceError(f"{counter.where} cannot be opened ({reason(error)})") from error
             if found.interface == "perf":  # it shows what it has counted since it was opened, also where nothing counts
-                self._require_movement()
+                self._require_movement(found)
         except BaseException:
             self.close()
             raise
         return describe(found, self._options, clock=HOST, simulated=self._request.simulated)
 
-    def _require_movement(self) -> None:
+    def _require_movement(self, found: Found) -> None:
         whole = [c for c in self._counters if c.counter.kind in ("package", "psys")]
         if whole and not any(moving(whole, self._clock, round(STILL_S * NS_PER_S), enough=1).values()):
-            raise access.stands_still([c.counter.where for c in whole], STILL_S)
+            raise none_counts(found, access.stands_still([c.counter.where for c in whole], STILL_S))
 
     def start(self) -> None:
         if not self._counters:

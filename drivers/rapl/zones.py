@@ -98,6 +98,8 @@ def _range_uj(sysfs: Sysfs, path: str) -> int:
     try:
         text = sysfs.text(path)
     except OSError as error:
+        if error.errno in DENIED:
+            raise access.range_not_permitted(sysfs.path(path)) from error
         raise _Absent(access.no_range(sysfs.path(path), reason(error))) from error
     if not text.isdigit() or int(text) == 0:
         raise _Absent(access.no_range(sysfs.path(path), f"it reads {text[:40]!r}"))
