@@ -57,7 +57,8 @@ class OnBoardSmi:
         self._timing = beat_of(
             self._channels, self._options, driver="nvidia-smi", option="interval_ms", shortest_ms=SHORTEST_MS
         )  # fmt: skip
-        uuids = list(dict.fromkeys(channel.gpu.uuid for channel in self._channels))
+        by_bus = sorted((channel.gpu for channel in self._channels), key=lambda gpu: gpu.index)  # as rows come
+        uuids = list(dict.fromkeys(gpu.uuid for gpu in by_bus))
         asked = list(dict.fromkeys(FIELDS[channel.field] for channel in self._channels))
         self._names = {gpu.uuid: gpu.label for gpu in machine.gpus}
         self._lines, self._passes = Lines(asked, bare_unit=self._options.unit), Passes(uuids)

@@ -1,7 +1,8 @@
 """nvidia-smi's rows, one a GPU, put together to passes over all GPUs that are measured; pure.
 
 The rows of a query come one after another, in the order of the GPUs; a GPU that vanished simply has none. A pass is
-whole when all have come, and broken when one comes again before.
+whole when all have come, and broken when one comes before that which does not lie behind the last: rows of two queries
+are never put together.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ class Pass:
 
 
 class Passes:
-    """Rows in order of arrival -> passes over the GPUs `uuids`."""
+    """Rows in order of arrival -> passes over the GPUs `uuids`, which are in the order of a query's rows."""
 
     def __init__(self, uuids: Sequence[str]) -> None:
         self._uuids = tuple(dict.fromkeys(uuids))
+        self._place = {uuid: k for k, uuid in enumerate(self._uuids)}
         self._rows: dict[str, Row] = {}
         self._t_ns = 0
 
     def add(self, t_ns: int, row: Row) -> list[Pass]:
         """What this row completes: a broken pass, a whole one, both, or nothing. Other GPUs' rows are not for here."""
-        found = self.broken() if row.uuid in self._rows else []
+        found = self.broken() if any(self._place[row.uuid] <= self._place[uuid] for uuid in self._rows) else []
         self._rows[row.uuid], self._t_ns = row, t_ns
         if len(self._rows) == len(self._uuids):
             found.append(self._take(()))
@@ -45,7 +47,7 @@ class Passes:
         return [self._take(tuple(uuid for uuid in self._uuids if uuid not in self._rows))]
 
     def wants(self, uuid: str) -> bool:
-        return uuid in self._uuids
+        return uuid in self._place
 
     def _take(self, absent: tuple[str, ...]) -> Pass:
         rows, self._rows = self._rows, {}

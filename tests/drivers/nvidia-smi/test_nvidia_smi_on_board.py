@@ -151,6 +151,19 @@ def test_rows_of_two_gpus_are_one_reading_and_a_row_that_vanished_is_a_gap() -> 
     assert not np.any((block.t_ns > 1020 * MS) & (block.t_ns < 1480 * MS))
 
 
+@pytest.mark.parametrize("rails", [("gpu0/power", "gpu1/power"), ("gpu1/power", "gpu0/power")])
+def test_after_the_first_gpus_rows_were_missing_rows_of_two_queries_are_not_one_reading(rails: tuple[str, str]) -> None:
+    meter, _, _ = prepared(*rails, log=two_t4())
+    lines: list[tuple[int, bytes | int]] = [(0, HEAD)]
+    for t in range(0, 3000, 20):
+        if not 1000 <= t < 1500:
+            lines.append((t, row(f"{30 + t // 100}.50 W")))
+        lines.append((t, row(f"{30 + t // 100}.50 W", TWO)))
+    block = fed(meter, lines)
+    assert block.columns["gpu0/power:power_mw"].tolist() == block.columns["gpu1/power:power_mw"].tolist()
+    assert [gap.reason for gap in block.gaps] == ["gpu0 has no row"] and block.counts["vanished_rows"] == 25
+
+
 def test_other_gpus_and_mig_rows_are_not_this_meters() -> None:
     meter, _, _ = prepared()
     mig = [(t, row("[N/A]", "MIG-3d8a9a0c-2f9c-5bb1-8e3f-7f3e5c5a1b9d")) for t in range(5, 1000, 20)]
