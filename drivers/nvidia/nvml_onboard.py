@@ -11,6 +11,7 @@ from drivers.nvidia.nvml_meter import SLOW_NS
 from drivers.nvidia.nvml_setup import Setup, setup_of
 from drivers.nvidia.options import nvml_options
 from drivers.nvidia.readings import Missing, Readings
+from drivers.nvidia.sensors import MS
 from harness.core.errors import DeviceError
 from harness.core.ports import BoardFiles, CheckItem, MeterRequest, RawSamples, SamplerPlan
 from harness.core.trace import Block, MeterInfo
@@ -59,10 +60,12 @@ class OnBoardNvml:
             samples.begin_ns.tolist(), samples.end_ns.tolist(), samples.data, strict=True
         ):
             self._end_ns = end_ns
-            if end_ns - begin_ns > SLOW_NS and not isinstance(entries[0], int):
+            values = [value_of(entry) for entry in entries]
+            if end_ns - begin_ns > SLOW_NS and not any(isinstance(value, Missing) for value in values):
                 self._readings.count("slow_passes")
-                continue
-            self._readings.add((begin_ns + end_ns) // 2, [value_of(entry) for entry in entries])
+                self._readings.lose(f"a pass took more than {SLOW_NS / MS:g} ms, so it is not known when it read")
+                continue  # one in which the library was started anew is slow too: that a GPU was away counts
+            self._readings.add((begin_ns + end_ns) // 2, values)
         return self._readings.take()
 
     def finish(self) -> Block | None:

@@ -19,7 +19,7 @@ FIELDS = (
     ("module", 186, 1), ("module-average", 185, 1), ("memory", 186, 2), ("memory-average", 185, 2),
 )  # fmt: skip
 SUCCESS, LIBRARY_NOT_FOUND, FUNCTION_NOT_FOUND = 0, 12, 13
-GONE = (1, 9, 15, 16, 18, 28, 999)  # uninitialized, driver not loaded, GPU lost, reset required, mismatch, ..., unknown
+GONE = (1, 6, 9, 15, 16, 18, 28, 999)  # uninitialized, not found, driver not loaded, GPU lost, reset required, ...
 AGAIN_NS = NS  # a library that lost its GPU is started anew, not oftener than that
 TEXT = 96
 TYPES = {0: "<d", 1: "<I", 2: "<Q", 3: "<Q", 4: "<q", 5: "<i", 6: "<H"}  # double, uint, ulong, ull, ll, int, ushort

@@ -16,9 +16,9 @@ from drivers.nvidia.nvml_onboard import open_on_board
 from drivers.simulated.nvidia.build import missing
 from drivers.simulated.nvidia.machine import GpuSpec, MigSpec, NvidiaMachine
 from drivers.simulated.nvidia.sensor import Errors
-from harness.boards.agent.nvml_source import NvmlReader, look
+from harness.boards.agent.nvml_source import VALUE, NvmlReader, look
 from harness.core.errors import BenchError, DeviceError, SpecError, TransientError
-from harness.core.ports import MeterRequest, SamplerPlan
+from harness.core.ports import MeterRequest, RawSamples, SamplerPlan
 from harness.core.trace import Trace, join_blocks
 from harness.core.waiting import NS_PER_S, VirtualClock
 from harness.testing.on_board import OnBoardSubject, sampled
@@ -156,6 +156,25 @@ def test_the_agent_says_that_a_gpu_was_away_also_when_it_is_back_at_once(bench: 
     reader._tried_ns = 0
     assert int.from_bytes(reader.read(0)[:4], "little") == 1 and reader.restarts == 1
     reader.close()
+
+
+@pytest.mark.parametrize(("code", "words"), [(1, "reset: gpu0/energy was gone"), (0, "a pass took more than 10 ms")])
+def test_a_pass_that_took_the_board_long_is_no_reading_but_one_that_says_away_counts(
+    bench: Bench, code: int, words: str
+) -> None:
+    """To start the library anew takes long: what the agent says of that pass must not be thrown away with its time."""
+    meter = open_on_board(bench.request("gpu0/energy"))
+    meter.prepare(Questions(bench.machine.library), clock="board:b")
+    begin_ns = np.arange(100, dtype=np.int64) * 20_000_000
+    took_ns = np.where(np.arange(100) == 50, 300_000_000, 50_000)
+    begin_ns[51:] += 300_000_000
+    values = [(code if k == 50 else 0, 90_000_000 + 2400 * k) for k in range(100)]
+    data = tuple((VALUE.pack(returned, 3, value, 0),) for returned, value in values)
+    block = meter.decode(RawSamples(begin_ns, begin_ns + took_ns, data))
+    assert block is not None
+    [gap] = block.gaps
+    assert gap.reason.startswith(words) and len(block) == 99
+    assert block.counts.get("slow_passes", 0) == (code == 0)
 
 
 def test_a_reloaded_driver_resets_the_counter(bench: Bench) -> None:
