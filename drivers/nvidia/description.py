@@ -104,7 +104,7 @@ def kernel_of(channel: Channel, timing: Timing) -> Reading:
     if channel.sensor is None:
         period_ns = max(timing.period_ns, channel.register.update_ns)
         return Reading(ReadingKind.COUNTER, period_ns, period_ns)
-    return reading_of(channel.sensor, poll_ns=timing.poll_ns, follows=timing.follows)
+    return reading_of(channel.sensor, period_ns=timing.period_ns, follows=timing.follows)
 
 
 def _details(

@@ -103,14 +103,14 @@ def counter_update_ms(kind: str) -> float:
     return COUNTER_MS.get(kind, COUNTER_USUAL_MS)
 
 
-def reading_of(sensor: Sensor, *, poll_ns: int, follows: bool) -> Reading:
-    """The kernel of a row. `follows`: every update is seen and no one twice; else each `poll_ns` sees a later one."""
-    update, window, tau = (round(ms * MS) for ms in (sensor.update_ms, sensor.window_ms, sensor.tau_ms))
-    period = update if follows else poll_ns
+def reading_of(sensor: Sensor, *, period_ns: int, follows: bool) -> Reading:
+    """The kernel of a row, of which there is one every `period_ns`. `follows`: of every update of the slowest sensor;
+    of one that is written oftener some updates are never read, and what they held is not seen."""
+    window, tau = round(sensor.window_ms * MS), round(sensor.tau_ms * MS)
     if tau:
-        return Reading(ReadingKind.FILTERED, period, window, tau_ns=tau)
-    if window > period * (1 + TOUCH):
-        return Reading(ReadingKind.OVERLAPPING, period, window)
-    if follows and window >= period * (1 - TOUCH):
-        return Reading(ReadingKind.MEAN, period, period)
-    return Reading(ReadingKind.PART_TIME, period, min(window, period))
+        return Reading(ReadingKind.FILTERED, period_ns, window, tau_ns=tau)
+    if window > period_ns * (1 + TOUCH):
+        return Reading(ReadingKind.OVERLAPPING, period_ns, window)
+    if follows and window >= period_ns * (1 - TOUCH):
+        return Reading(ReadingKind.MEAN, period_ns, period_ns)
+    return Reading(ReadingKind.PART_TIME, period_ns, min(window, period_ns))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from drivers.nvidia.description import beat_of, channels_of, kernel_of
+from drivers.nvidia.gpus import Gpu
 from drivers.nvidia.options import nvml_options, smi_options
 from drivers.nvidia.products import UNKNOWN, gpu_class
 from drivers.nvidia.sensors import SENSORS, field_behind, reading_of, sensor_of
@@ -63,7 +65,7 @@ def test_the_class_of_a_gpu(name: str, architecture: str | int | None, kind: str
 def test_the_kernel_of_a_field(kind: str, field: str, reading: ReadingKind, window_ms: int) -> None:
     sensor = sensor_of(kind, field)
     assert sensor.known and sensor.source
-    found = reading_of(sensor, poll_ns=4 * MS, follows=True)
+    found = reading_of(sensor, period_ns=round(sensor.update_ms * MS), follows=True)
     assert (found.kind, found.window_ns) == (reading, window_ms * MS)
     assert found.kind is not ReadingKind.POINT
 
@@ -75,15 +77,28 @@ def test_the_kernel_of_a_field(kind: str, field: str, reading: ReadingKind, wind
 def test_what_no_row_has_is_unknown_and_never_a_point_or_a_mean(kind: str, field: str) -> None:
     sensor = sensor_of(kind, field)
     assert not sensor.known and sensor.duty == 0.25
-    for follows, poll_ns in ((True, 20 * MS), (False, 500 * MS)):
-        assert reading_of(sensor, poll_ns=poll_ns, follows=follows).kind is ReadingKind.PART_TIME
+    for follows, period_ns in ((True, 100 * MS), (False, 500 * MS)):
+        assert reading_of(sensor, period_ns=period_ns, follows=follows).kind is ReadingKind.PART_TIME
 
 
 def test_a_window_shorter_than_the_time_between_polls_is_a_part_of_it() -> None:
-    whole = reading_of(sensor_of("ampere", "instant"), poll_ns=500 * MS, follows=False)
+    whole = reading_of(sensor_of("ampere", "instant"), period_ns=500 * MS, follows=False)
     assert (whole.kind, whole.period_ns, whole.window_ns) == (ReadingKind.PART_TIME, 500 * MS, 100 * MS)
-    second = reading_of(sensor_of("ampere", "average"), poll_ns=2000 * MS, follows=False)
+    second = reading_of(sensor_of("ampere", "average"), period_ns=2000 * MS, follows=False)
     assert (second.kind, second.window_ns) == (ReadingKind.PART_TIME, 1000 * MS)
+
+
+def test_a_sensor_beside_a_slower_one_is_read_at_that_ones_beat() -> None:
+    """A V100 (10 ms of every 20) beside an A100: its rows come every 100 ms, of which they saw a tenth, not half."""
+    gpus = (Gpu(0, "GPU-a", "Tesla V100-SXM2-16GB", 5), Gpu(1, "GPU-b", "NVIDIA A100-SXM4-40GB", 7))
+    options = nvml_options({})
+    channels = channels_of([(gpu, "power") for gpu in gpus], options)
+    timing = beat_of(channels, options, driver="nvml", option="poll_ms", shortest_ms=4.0)
+    volta, ampere = (kernel_of(channel, timing) for channel in channels)
+    assert (volta.kind, volta.period_ns, volta.window_ns) == (ReadingKind.PART_TIME, 100 * MS, 10 * MS)
+    assert (ampere.kind, ampere.period_ns, ampere.window_ns) == (ReadingKind.PART_TIME, 100 * MS, 25 * MS)
+    whole = reading_of(sensor_of("ampere", "instant"), period_ns=300 * MS, follows=True)
+    assert whole.kind is ReadingKind.PART_TIME
 
 
 def test_every_row_says_who_says_so() -> None:
@@ -97,11 +112,11 @@ def test_options_take_the_place_of_the_table() -> None:
     options = nvml_options({"update_ms": 50, "window_ms": 50})
     sensor = options.sensor.over(sensor_of(UNKNOWN, "power"))
     assert sensor.known and sensor.source == "declared by options of this meter"
-    assert reading_of(sensor, poll_ns=10 * MS, follows=True).kind is ReadingKind.MEAN
+    assert reading_of(sensor, period_ns=50 * MS, follows=True).kind is ReadingKind.MEAN
     half = nvml_options({"window_ms": 50}).sensor.over(sensor_of(UNKNOWN, "power"))
     assert not half.known and half.window_ms == 50
     filtered = nvml_options({"update_ms": 15, "tau_ms": 300}).sensor.over(sensor_of("kepler", "power"))
-    assert filtered.known and reading_of(filtered, poll_ns=4 * MS, follows=True).tau_ns == 300 * MS
+    assert filtered.known and reading_of(filtered, period_ns=15 * MS, follows=True).tau_ns == 300 * MS
 
 
 def test_registers_are_asked_much_oftener_than_they_are_written_or_seldom() -> None:
