@@ -62,6 +62,7 @@ class Readings:
         self._edge_ns = begin_ns  # the last row that was made, held ones too
         self._pass_ns = begin_ns
         self._last: list[int] | None = None  # of that row
+        self._before: tuple[int, list[int]] | None = None  # as well; kept while one stands still
         self._seen: list[int] = []  # of the last pass, and when each register changed
         self._moved_ns = [begin_ns] * len(self._registers)
         self._gone = ""
@@ -140,7 +141,7 @@ class Readings:
         return True
 
     def _judge(self, t_ns: int, before_ns: int, values: list[int]) -> None:
-        age_ns = t_ns - self._edge_ns
+        age_ns, asked_ns = t_ns - self._edge_ns, t_ns
         if self._last is not None and self._timing.follows:
             changed = any(values[k] != self._last[k] for k in self._lead)
             soonest_ns = MIN_SPACING * self._timing.update_ns
@@ -153,12 +154,12 @@ class Readings:
                 t_ns = before_ns + (t_ns - before_ns) // 2  # the update fell between the two passes
             elif not changed and age_ns < 2 * self._timing.update_ns:
                 t_ns = self._edge_ns + self._timing.update_ns  # it was written again with the same number, on the beat
-        why = self._untrusted(age_ns, values) or self._gap(t_ns - self._edge_ns)
+        why = self._untrusted(asked_ns, values) or self._gap(t_ns - self._edge_ns)
         if why:
             self._release(t_ns)
             self._decoded.lose(why, self._lost)
         self._lost, self._gone = 0, ""
-        self._edge_ns, self._last = t_ns, values
+        self._edge_ns, self._last, self._before = t_ns, values, (t_ns, values)
         self._held.append((t_ns, values))
         self._release(min(self._moved_ns))
 
@@ -170,19 +171,20 @@ class Readings:
             return ""
         return self._why if self._lost else f"not read for {age_ns / NS_PER_S:.3f} s"
 
-    def _untrusted(self, age_ns: int, values: list[int]) -> str:
-        """Why a counter's difference to the last reading is not the energy used since, or an empty text."""
-        if self._last is None or not any(r.counts for r in self._registers):
+    def _untrusted(self, t_ns: int, values: list[int]) -> str:
+        """Why a counter's difference to the last row is not the energy used since, or an empty text."""
+        if self._before is None or not any(r.counts for r in self._registers):
             return ""
+        before_ns, before = self._before
         if self._gone:
             return f"{RESET}{self._gone} was gone and may have begun anew: {self._why}"
-        for register, value, last in zip(self._registers, values, self._last, strict=True):
+        for register, value, last in zip(self._registers, values, before, strict=True):
             if not register.counts:
                 continue
             if value < last:
                 self.count(f"resets:{register.channel}")
                 return f"{RESET}{register.channel} went back from {last} to {value} mJ: the driver was loaded anew"
-            most = register.max_w * 1000 * (age_ns + 2 * register.update_ns) / NS_PER_S
+            most = register.max_w * 1000 * (t_ns - before_ns + 2 * register.update_ns) / NS_PER_S
             if value - last > most:
                 self.count(f"jumps:{register.channel}")
                 return f"{RESET}{register.channel} went from {last} to {value} mJ, more than can have been drawn"

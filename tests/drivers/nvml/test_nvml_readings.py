@@ -107,6 +107,20 @@ def test_a_counter_that_stands_still_takes_its_energy_with_it() -> None:
     assert gap.reason.startswith("reset: gpu0/energy stood still")
 
 
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_counter_that_begins_anew_while_the_power_stands_still_is_not_crossed(seen: bool) -> None:
+    """Either it went back, or its GPU was gone for a pass and the counter has passed its old value since."""
+
+    def values(t: int) -> list[int | Missing]:
+        if seen and t == 8000:
+            return [LOST, LOST]
+        counted = 120 * t if t < 8000 else 120 * t + 5_000 if seen else 120 * (t - 8000)
+        return [lively(min(t, 2000) if t < 12_000 else t), counted]
+
+    [gap] = read(values, 15.0, (POWER, ENERGY), FOLLOWS).gaps
+    assert gap.reason.startswith("reset: gpu0/" + ("instant was gone" if seen else "energy went back"))
+
+
 def test_what_stands_still_for_less_is_readings() -> None:
     block = read(lambda t: [lively(min(t, 2000) if t < 6000 else t)], 8.0)
     assert not block.gaps and abs(len(block) - 80) <= 1
