@@ -52,15 +52,16 @@ class Load:
         self._start_j = self._energy_j[-1]
 
     def follow(self, now_ns: int) -> None:
-        """Look at what was drawn up to `now_ns`."""
+        """Look at what was drawn up to `now_ns`. Let go is what lies KEPT_S before the last look: however late this one
+        comes, what was written since looks back no further."""
+        old = bisect.bisect_left(self._t_ns, self._t_ns[-1] - round(KEPT_S * NS_PER_S)) - 1
+        if old > len(self._t_ns) // 2:
+            del self._t_ns[:old], self._energy_j[:old]
         ends = np.arange(self._t_ns[-1] + CELL_NS, now_ns + 1, CELL_NS)
         if len(ends) == 0:
             return
         self._t_ns += ends.tolist()
         self._energy_j += self._tap.energy_at(ends.astype(np.float64), at_load=True).tolist()
-        old = bisect.bisect_left(self._t_ns, now_ns - round(KEPT_S * NS_PER_S)) - 1
-        if old > len(self._t_ns) // 2:
-            del self._t_ns[:old], self._energy_j[:old]
         self._tap.done(self._t_ns[-1])
 
     def energy_j(self, t_s: float) -> float:

@@ -58,6 +58,19 @@ def test_the_load_is_followed() -> None:
     load.close()
 
 
+def test_a_look_that_comes_late_still_knows_the_windows_since_the_last() -> None:
+    rig = _rig()
+    load = Load(rig)
+    beside = rig.tap(load.begin_ns)
+    times_s = (0.004, 2.8, 6.0)
+    for t_s in times_s:
+        load.follow(load.begin_ns + round(t_s * 1e9))
+    ends = np.array([load.begin_ns + t_s * 1e9 for t_s in (0, 1.9, 2.9)])  # a window of 1 s that ended after 2.8 s
+    begin_j, *true_j = beside.energy_at(ends, at_load=True).tolist()
+    assert [load.energy_j(t_s) for t_s in (1.9, 2.9)] == pytest.approx([j - begin_j for j in true_j], abs=0.05)
+    load.close()
+
+
 @pytest.mark.realtime
 @pytest.mark.skipif(missing() != "", reason=f"needs {missing()}")
 def test_a_served_gpu_draws_its_share(tmp_path: Path) -> None:
