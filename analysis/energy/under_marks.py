@@ -46,7 +46,8 @@ HIDDEN = 0.5  # of the contrast: what parts of the windows that nobody saw may d
 PLACES = 16  # of a window
 LEAST_CHANGE = 0.1  # rms of what the overlap changes by itself; below, readings saw one phase, or blurred all of them
 BLURRED = 0.05  # weight of trials below it from which on nothing is said
-LONGEST = 4000  # readings: as many are enough
+LONGEST = 4000  # readings that are looked at: of longer records stretches that are spread over all of it, ...
+STRETCH = 100  # ... of so many readings each
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,6 @@ def _readings(
     row = np.flatnonzero(known)
     if len(row) < LEAST_READINGS:
         return None
-    row = row[:LONGEST]
     power = np.diff(curve.energy_j)[row] / (width[row] * 1e-9)
     stamps, period_s = t[row], reading.period_ns * 1e-9
     axes: list[FloatArray] = [stamps]
@@ -159,7 +159,16 @@ def _readings(
         phase, period_s, _, _, number, fits = found
         grid = np.asarray(phase + number * period_s, np.float64)
         axes, power = [stamps[fits], grid[fits]], power[fits]
-    return _Seen(tuple(axes), np.asarray(power, np.float64), float(period_s))
+    spread = _spread(len(power))
+    return _Seen(tuple(axis[spread] for axis in axes), np.asarray(power[spread], np.float64), float(period_s))
+
+
+def _spread(readings: int) -> Int64Array:
+    """Which of so many readings are looked at: a record's beginning alone would stand for what came after it."""
+    if readings <= LONGEST:
+        return np.arange(readings)
+    first = np.linspace(0, readings - STRETCH, LONGEST // STRETCH).astype(np.int64)
+    return np.asarray((first[:, None] + np.arange(STRETCH)[None, :]).ravel(), np.int64)
 
 
 class _Model:

@@ -204,9 +204,10 @@ def problem_of_board(documents: Mapping[str, Any]) -> Problem | None:
 
 
 def _only_edges(solution: Solution, told: Any) -> bool:
-    """Nobody said when the load worked within its windows, and so not whether readings keep step with it."""
+    """Nobody said when the load worked within its windows, and so not whether readings keep step with it: levels of
+    short windows do not know it either."""
     marked = isinstance(told, Mapping) and told.get("marks") == "load edges"
-    return solution.levels is None and not marked and any(s.window.by_time for s in solution.starts)
+    return not marked and any(s.window.by_time for s in solution.starts)
 
 
 def _times_vary(solution: Solution) -> bool:
