@@ -112,6 +112,12 @@ def pairs_of(marks: Sequence[float], *, rule: str = "pairs") -> list[tuple[float
     """
     if rule not in RULES:
         raise SpecError(f"--rule {rule!r} is unknown", hint=f"use one of {', '.join(RULES)}")
+    back = next((k for k in range(1, len(marks)) if marks[k] < marks[k - 1]), None) if rule == "pattern" else None
+    if back is not None:
+        raise SpecError(
+            f"mark {back + 1} of {len(marks)} ({marks[back]:g} s) lies before the one above it ({marks[back - 1]:g} s)",
+            hint="a pattern's marks go forward in time: on, off, on, ...",
+        )
     if rule in ("span", "pattern"):
         pairs = [(marks[0], marks[-1])] if len(marks) > 1 else []
     elif rule == "steps":

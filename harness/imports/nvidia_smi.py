@@ -199,12 +199,13 @@ def build(
     timeline, told = windows_timeline(HOST, windows)
     meter = smi_meter(log, origin, options.kind, options.window_s, declared)
     flags = [*declared.flags(), *(["reading_kind_unknown"] if options.kind == "unknown" else [])]
+    load = load_told([n * 1e-9 for n in ns], rule=options.rule)
     told |= {"notes": [*log.notes, f"{meter.info.details['updates']} updates in {meter.info.details['rows']} rows"],
              "flags": [*told["flags"], *(["file_truncated"] if log.notes else [])],
              "meter_flags": {"smi": flags}, "origin_unix_ns": origin,
-             **load_told([n * 1e-9 for n in ns], rule=options.rule),
-             "sample_rate_hz": 1e9 / meter.info.channels[0].reading.period_ns}  # fmt: skip
-    asked = [[[w.begin_ns, w.end_ns, w.inferences] for w in windows], vars(options), declared.to_json()]
+             **load, "sample_rate_hz": 1e9 / meter.info.channels[0].reading.period_ns}  # fmt: skip
+    asked = [[[w.begin_ns, w.end_ns, w.inferences] for w in windows], vars(options), declared.to_json(),
+             *([load["load_ns"]] if "load_ns" in load else [])]  # fmt: skip
     return ForeignRun(
         FORMAT, run_name(declared.name or source.stem), identity([source, *others], asked),
         declared.origin or f"nvidia-smi CSV {source.path.name}", (meter, *second), timeline,

@@ -214,7 +214,8 @@ def build(
             **({STAMPS: STAMPS_IN_BURSTS} if in_bursts else {}),
         },
     )  # fmt: skip
-    told |= {"notes": list(table.notes), **load_told([m - origin for m in marks], rule=rule),
+    load = load_told([m - origin for m in marks], rule=rule)
+    told |= {"notes": list(table.notes), **load,
              "sample_rate_hz": 1e9 / readings.reading.period_ns,
              "flags": [*told["flags"], *declared.flags(), *(["file_truncated"] if table.notes else [])]}  # fmt: skip
     asked = [
@@ -224,6 +225,7 @@ def build(
         align,
         declared.to_json(),
         *(["stamps in bursts"] if in_bursts else []),
+        *([load] if rule != "pairs" else []),  # the same windows, but something else is known of the load
     ]
     return ForeignRun(
         FORMAT, run_name(declared.name or source.stem), identity([source, *others], asked),

@@ -14,6 +14,7 @@ from analysis.report.material import load_material
 from analysis.report.methods import methods
 from harness.cli.importing import import_run, window_energies
 from harness.cli.results import stored_result
+from harness.core.errors import SpecError
 from harness.core.result import EnergyResult, InvalidReason, Status
 from harness.imports import nvidia_smi, table
 from harness.imports.foreign import write_run
@@ -77,6 +78,39 @@ def test_one_window_of_a_load_that_nobody_marked_is_told_apart_from_one_that_som
         assert low <= true_j <= high
 
 
+def test_a_short_span_that_levels_solve_says_too_that_nobody_marked_the_load(tmp_path: Path) -> None:
+    """25 updates in step with the load: the level is that of one phase, and no scatter shows it."""
+    made = one_period_a_load(load=(1.0, 1.00001), updates=(25.0, 25.0))
+    result, true_j = judged(made, tmp_path, rule="span")
+    low, high = interval(result)
+    assert "levels" in result.details and not low <= true_j <= high
+    assert "phases_unknown" in result.flags
+
+
+def test_of_a_long_record_all_is_looked_at(tmp_path: Path) -> None:
+    """Work draws 150 W more in the first half, 70 W in the second: no straight line, and so no narrow figure."""
+    rng, n = np.random.default_rng(0), 9000
+    begin = np.arange(2.0, n * 0.1 - 2, 0.237)
+    begin += rng.uniform(-0.03, 0.03, len(begin))
+    length, on_w = 0.11, np.where(begin < 450, 150.0, 70.0)
+    knot_s = np.stack([begin, begin + length], axis=1).ravel()
+    above_j = np.r_[0.0, np.cumsum(np.stack([on_w * length, 0 * on_w], axis=1).ravel()[:-1])]
+    t_s = np.arange(n) * 0.1
+    power_w = 50 + np.diff(np.interp(np.r_[-0.1, t_s], knot_s, above_j)) / 0.1 + rng.normal(0, 0.3, n)
+    text = "t,p\n" + "".join(f"{t:.4f},{w:.2f}\n" for t, w in zip(t_s.tolist(), power_w.tolist(), strict=True))
+    run = table.build(
+        Source(Path("made.csv"), text.encode(), "0" * 64), ColumnMap(time="t:s", power="p:W", kind="mean"),
+        knot_s.tolist(), None, (), Declared(gain_rel=0.01, offset_w=0.0, accuracy_source="made up"), rule="steps",
+    )  # fmt: skip
+    result = analyse_run(RunReader.open(write_run(tmp_path, run))).primary
+    true_j = length * (50 + float(on_w.mean()))
+    if result.status is Status.VALID:
+        low, high = interval(result)
+        assert low <= true_j <= high
+    else:
+        assert result.reason == InvalidReason.BELOW_RESOLUTION
+
+
 def test_a_load_in_step_is_refused_and_so_is_one_that_every_reading_blurs(tmp_path: Path) -> None:
     for name, made in (
         ("in step", one_period_a_load(load=(1.0, 1.00001))),
@@ -122,6 +156,39 @@ def test_where_nobody_says_what_a_value_is_the_readings_do(tmp_path: Path) -> No
     assert low <= float(made.window_j.mean()) <= high
     assert "reading_kind_unknown" in result.flags
     assert result.details["levels"]["window_s"] == pytest.approx(0.025, abs=0.015)
+
+
+def test_what_is_known_of_the_load_is_part_of_a_run_s_identity() -> None:
+    """The same window, another load in it: not the run that is there already."""
+    made = one_period_a_load(updates=(50.0, 50.0))
+    marks, source = made.marks_s.tolist(), made.source()
+    moved = [marks[0], marks[1] + 0.01, *marks[2:]]
+    declared = Declared()
+    smi = [
+        nvidia_smi.build(
+            source, m, None, SmiOptions(kind="part_time", window_s=0.025, rule=rule), declared
+        ).source_sha256
+        for m, rule in ((marks, "span"), (marks, "pattern"), (moved, "pattern"))
+    ]
+    rows = "".join(f"{t:.4f},{w:.2f}\n" for t, w in zip(made.row_s.tolist(), made.row_w.tolist(), strict=True))
+    csv, columns = (
+        Source(Path("a.csv"), f"t,p\n{rows}".encode(), "0" * 64),
+        ColumnMap(time="t:s", power="p:W", kind="mean"),
+    )
+    plain = [
+        table.build(csv, columns, m, None, (), declared, rule=rule).source_sha256
+        for m, rule in ((marks, "span"), (marks, "pattern"), (moved, "pattern"), (marks, "pairs"), (marks, "steps"))
+    ]
+    assert len(set(smi)) == len(smi) and len(set(plain)) == len(plain)
+
+
+def test_marks_of_a_pattern_that_go_back_are_refused() -> None:
+    made = one_period_a_load(updates=(50.0, 50.0))
+    marks = made.marks_s.tolist()
+    with pytest.raises(SpecError, match=r"mark 3 of .* lies before the one above it"):
+        nvidia_smi.build(
+            made.source(), [marks[0], marks[2], marks[1], *marks[3:]], None, SmiOptions(rule="pattern"), Declared()
+        )
 
 
 def test_any_csv_has_the_same_rules_and_prints_no_energy_of_windows_it_cannot_tell(
