@@ -41,7 +41,7 @@ from drivers.monsoon.fields import (
     VOLT_PER_COUNT,
     SampleType,
 )
-from drivers.monsoon.models import HVPM_MODEL, Model
+from drivers.monsoon.models import HVPM_MODEL, Model, code_ends
 from harness.core.clock import Int64Array
 from harness.core.trace import Block, CalibrationPiece, Gap, IntColumn
 
@@ -246,21 +246,24 @@ class PacketDecoder:
         columns: dict[str, IntColumn] = {}
         saturated = np.zeros(len(obs), np.bool_)
         for name in self.channels:
-            fields, model = self._model.channels[name], self._model
+            fields = self._model.channels[name]
             fine, coarse = self._codes(obs, name)
             is_coarse = fine >= fields.threshold
-            top = 32_767 if self._aux_signed and name == "aux" else model.top
+            bottom, top = code_ends(signed=self._signed(name))
             columns[f"{name}_current_raw"] = np.where(is_coarse, coarse, fine)
             columns[f"{name}_range"] = is_coarse.astype(np.uint8)
             columns[f"{name}_voltage_raw"] = obs[fields.voltage_field].astype(np.uint16)
             saturated |= (is_coarse & (coarse >= top)) | (columns[f"{name}_voltage_raw"] == FULL_SCALE)
-            saturated |= ~is_coarse & (fine <= model.bottom)
+            saturated |= ~is_coarse & (fine <= bottom)
         return columns, int(np.count_nonzero(saturated))
+
+    def _signed(self, channel: str) -> bool:
+        return self._model.signed or (self._aux_signed and channel == "aux")
 
     def _codes(self, obs: Observations, channel: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
         """(fine, coarse) codes as int32 (M,)."""
         fine, coarse = obs[f"{channel}_fine"], obs[f"{channel}_coarse"]
-        if self._model.signed or (self._aux_signed and channel == "aux"):
+        if self._signed(channel):
             fine, coarse = fine.astype(np.uint16).view(np.int16), coarse.astype(np.uint16).view(np.int16)
         return fine.astype(np.int32), coarse.astype(np.int32)
 

@@ -28,7 +28,7 @@ LVPM_RESISTOR_OPCODES = {  # channel -> (fine, coarse); the value is a signed by
 
 @dataclass(frozen=True)
 class Model:
-    """`number`: what opcode MODEL answers; `signed`: current words are s16; `top`, `bottom`: where codes end;
+    """`number`: what opcode MODEL answers; `signed`: current words are s16;
     `resistors`: scales follow from resistor offsets, there are no zero offsets; `guards_dac`: a wrong DAC word is a
     hazard.
     """
@@ -44,13 +44,10 @@ class Model:
     resistors: bool
     guards_dac: bool
 
-    @property
-    def top(self) -> int:
-        return 32_767 if self.signed else 65_535
 
-    @property
-    def bottom(self) -> int:
-        return -32_768 if self.signed else -1  # an unsigned code has no other end that means "beyond"
+def code_ends(*, signed: bool) -> tuple[int, int]:
+    """The codes at which a current is beyond its range, (bottom, top); an unsigned 0 is none, so -1 stands there."""
+    return (-32_768, 32_767) if signed else (-1, 65_535)
 
 
 HVPM_MODEL = Model(

@@ -85,6 +85,7 @@ def test_aux_words_are_unsigned_by_default_and_signed_on_request() -> None:
     signed = decode(PacketDecoder(["aux"], RangeScales(), aux_signed=True), packets).block
     assert (unsigned.columns["aux_range"][0], unsigned.columns["aux_current_raw"][0]) == (1, 0xFFF0)
     assert (signed.columns["aux_range"][0], signed.columns["aux_current_raw"][0]) == (0, -2)
+    assert "saturated_samples" not in signed.counts
 
 
 def test_usb_channel_reads_its_own_words() -> None:
