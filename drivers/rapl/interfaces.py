@@ -41,7 +41,7 @@ def find(machine: Machine, interface: str, wanted: Collection[str]) -> Found:
 
 
 def none_counts(found: Found, error: DeviceError) -> DeviceError:
-    """`error`: the counters of `found` do not count. An interface before it that is only denied is what to mend then."""
+    """`error`: the counters of `found` do not count. What to mend is then an interface before it that was denied."""
     refused = dict(found.passed_over)
     if not refused:
         return error
