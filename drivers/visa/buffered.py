@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 
@@ -119,13 +120,17 @@ class Buffer:
             )
 
     def finish(self) -> None:
-        """Fetch the rest and stop; a chunk that is under way is waited for."""
+        """Fetch the rest and stop; a chunk that is under way is waited for. Errors: as `look`, and it is stopped."""
         end_ns = self._clock.now_ns() + round((self._section.chunk_s or 0.0) * NS_PER_S)
         try:
             while not self._fetch() and self._clock.now_ns() < end_ns:
                 self._clock.sleep_until(self._clock.now_ns() + round(self._section.poll_s * NS_PER_S))
-        except (_Unanswered, DeviceError):
+        except _Unanswered:
             self._rows.count("no_answers")
+        except BenchError:
+            with contextlib.suppress(BenchError):
+                self.halt()
+            raise
         self._keep(self._chunks.finish() if self._chunks is not None else [])
         self.halt()
         try:

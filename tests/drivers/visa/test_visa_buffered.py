@@ -212,6 +212,25 @@ def test_a_buffer_that_is_full_or_cleared_is_said() -> None:
         here.read(*steps(3.0), at={2.0: lambda: sim._buffers["defbuffer1"].clear()})
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds", "words"), [("dmm6500", 3.0, "is full with 1000"), ("n6705", 25.0, "overwritten")]
+)
+def test_what_is_found_out_only_when_readings_end_is_said_and_it_is_stopped(
+    name: str, seconds: float, words: str
+) -> None:
+    here = stand(name, **({"readings": 1000} if name == "dmm6500" else {"update_s": 0.01}))
+    here.meter.open()
+    here.meter.start()
+    here.meter.step(here.clock.now_ns() + NS_PER_S // 2)
+    here.asleep(seconds)()
+    with pytest.raises((DeviceError, TransientError), match=words):
+        here.meter.stop()
+    here.meter.close()
+    sim: Any = here.sim
+    sim.advance(here.clock.now_ns() + NS_PER_S)
+    assert sim._state == "IDLE" if name == "n6705" else sim._running is None
+
+
 def test_over_range_is_missing_with_its_reason() -> None:
     here = stand("dmm6500", current_range=0.1)  # 0.4 A, then 1 A
     trace = here.read(*steps(2.0))
