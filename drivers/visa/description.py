@@ -213,6 +213,10 @@ def _check_buffered(document: Document, this: Instrument, reading: Buffered) -> 
         )  # fmt: skip
     if this.energy is not None:
         raise document.error("an instrument that is buffered has no `energy`", ("energy",), hint="leave it out")
+    if this.unchanged:
+        raise document.error(
+            "settings of a buffered instrument are not asked again", ("unchanged",), hint="leave it out"
+        )
     for name, section in this.ranges.items():
         if section.auto:
             raise document.error(

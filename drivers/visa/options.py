@@ -158,8 +158,8 @@ def _said(request: MeterRequest, name: str, section: OptionSection) -> tuple[str
                 return said, text
         raise _wrong(request, f"{name} is {value!r}", f"give one of {', '.join(said for said, _ in section.choices)}")
     if isinstance(section.default, str):
-        if not isinstance(value, str) or "\n" in value or "\r" in value:
-            raise _wrong(request, f"{name} is {value!r}", "give text of one line, in quotes")
+        if not isinstance(value, str) or not value.isascii() or "\n" in value or "\r" in value:
+            raise _wrong(request, f"{name} is {value!r}", "give plain ASCII text of one line, in quotes")
         return value, value
     least = -math.inf if section.least is None else section.least
     most = math.inf if section.most is None else section.most

@@ -30,6 +30,8 @@ def _pattern(text: str) -> str:
 def _one_line(text: str) -> str:
     if "\n" in text or "\r" in text:
         raise ValueError("must be one line")
+    if not text.isascii():
+        raise ValueError("must be plain ASCII, as instruments read it")
     return text
 
 

@@ -60,6 +60,20 @@ def test_what_does_not_fit_is_named_with_its_line(
     assert caught.value.file == str(path)
 
 
+def test_what_a_buffered_instrument_would_never_be_asked_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text((SHIPPED / "ngu.yaml").read_text("utf-8") + 'unchanged: [":FLOG:SRAT?"]\n', "utf-8")
+    with pytest.raises(SpecError, match="settings of a buffered instrument are not asked again"):
+        load_description(path)
+
+
+def test_a_command_that_no_line_could_carry_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(WT310.replace(":INP:CFAC 3", ":INP:CFAC 3 \u00b5"), "utf-8")
+    with pytest.raises(SpecError, match="plain ASCII"):
+        load_description(path)
+
+
 def test_an_unknown_instrument_is_answered_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="no description of the instrument 'wt31'") as caught:
         find_description(instrument="wt31")
