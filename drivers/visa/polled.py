@@ -49,6 +49,7 @@ class Poller:
         self._queries = [(options.text(query.query), query.items) for query in asked]
         self._forms = [re.compile(query.answer or "(?s:.*)", re.IGNORECASE) for query in asked]
         items = options.described.instrument.items
+        self._units = {name: item.unit for name, item in items.items()}
         constants = {name: options.number(item.constant) for name, item in items.items()}
         self._constants = {name: Number(value) for name, value in constants.items() if value is not None}
         updated, over = self._reading.updated, self._reading.over
@@ -166,8 +167,15 @@ class Poller:
                 if name == UNUSED:
                     continue
                 try:
-                    values[name] = number(token)
+                    values[name] = self._in_unit(name, number(token))
                 except ValueError as error:
                     values[name] = Number(float("nan"), NOT_A_NUMBER)
                     odd = odd or f"{query}: {error}"
         return Look(t_ns, values, updates, over, odd)
+
+    def _in_unit(self, name: str, found: Number) -> Number:
+        """ValueError if the instrument says another unit than the description."""
+        unit = self._units[name]
+        if found.unit and unit and found.unit != unit.upper():
+            raise ValueError(f"{name} came in {found.unit}, not in {unit}")
+        return found

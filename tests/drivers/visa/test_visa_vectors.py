@@ -69,6 +69,15 @@ def test_the_manuals_numbers_are_read_exactly(scripted: Any) -> None:
     assert not judge.moved(found.values)
 
 
+def test_a_number_in_another_unit_is_none(scripted: Any) -> None:
+    """105 VA are not 105 W; a unit that fits, in any case of letters, is none to stumble over."""
+    judge = Judge(find_description(instrument="wt310"), ["power"], {"voltage": 150.0, "current": 2.0}, 0.25)
+    for said, raw, odd in ((b"W", [105_000_000_000_000], ""), (b"VA", [], ":NUM:NORM:VAL?: p came in VA, not in W")):
+        found = look(scripted, b"100V,1A,105.0" + said + b",0.5Wh,150V,2A", VirtualClock())
+        assert judge.row(found.values, found.odd) == (raw, odd, False)
+        assert not judge.moved(found.values)
+
+
 def test_values_that_were_renewed_while_they_were_read_are_read_again(scripted: Any) -> None:
     clock = VirtualClock()
     old, new = b"1,1,20.00E+00,NAN,1,1", b"1,1,50.00E+00,NAN,1,1"
