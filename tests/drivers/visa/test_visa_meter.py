@@ -231,6 +231,15 @@ def test_what_somebody_changes_at_the_front_panel_ends_the_readings(bench: MakeB
     assert here.clock.now_ns() < 1_000_000_000_000 + (at_s + 9) * 1e9
 
 
+@pytest.mark.parametrize(("name", "message"), [("wt5000", b":INP:CURR:RANG:ELEM1 20"), ("pa1000", b":RNG:AMP:FIX 10")])
+def test_a_range_that_comes_with_no_reading_is_asked_for(bench: MakeBench, name: str, message: bytes) -> None:
+    """The numbers stay right, but the limits that were stated are those of the smaller range."""
+    here = bench(name)
+    change = lambda: here.sim.hear(message, here.clock.now_ns())  # noqa: E731
+    with pytest.raises(TransientError, match=r"somebody changed .*(RNG:AMP|:CURR:RANG)"):
+        here.read(here.meter(**FIXED[name]), 10.0, at={5.0: change})
+
+
 def test_an_integrator_that_somebody_stops_is_no_standstill_of_the_power(bench: MakeBench) -> None:
     here = bench("wt310")
     sim = here.sim
