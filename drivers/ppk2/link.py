@@ -7,7 +7,8 @@ counter of lost samples and reads the calibration with fixed pauses; so what is 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 from drivers.ppk2.metadata import END, Metadata, parse
 from harness.core.errors import DeviceError, TransientError
@@ -32,9 +33,33 @@ def package() -> Any:
     return ppk2_api
 
 
-def attached() -> list[str]:
-    """Ports of the kits that are plugged in."""
-    return sorted(str(device) for device in package().PPK2_API.list_devices())
+class PortInfo(Protocol):
+    """What pyserial knows of a port."""
+
+    device: str
+    serial_number: str | None
+    location: str | None
+
+
+def attached(list_ports: Callable[[], Iterable[PortInfo]] | None = None) -> list[str]:
+    """Ports of the kits that are plugged in, one a kit: with firmware of 2024 on a kit has a second one, for a console.
+
+    The package finds them (as names, later versions as names with serial numbers), the first of a kit takes commands.
+    """
+    found = package().PPK2_API.list_devices()
+    names = {str(device if isinstance(device, str) else device[0]) for device in found}
+    ports = sorted((list_ports or _system_ports)(), key=lambda port: (port.location or "", port.device))
+    first: dict[str, str] = {}
+    for port in ports:
+        if port.device in names:
+            first.setdefault(port.serial_number or port.device, port.device)
+    return sorted(first.values())
+
+
+def _system_ports() -> Iterable[PortInfo]:
+    from serial.tools.list_ports import comports
+
+    return comports()
 
 
 class Ppk2Link:

@@ -96,7 +96,9 @@ def _at(share: float, change: Callable[[bytes], bytes]) -> Callable[[Scene], Ppk
 
 
 def _silent(scene: Scene) -> Ppk2Faults:
-    return Ppk2Faults(silent_from_ns=BEGIN_NS + round(0.5 * scene.duration_s * 1e9))
+    """The last two bytes before the silence are missing."""
+    from_ns = BEGIN_NS + round(0.5 * scene.duration_s * 1e9)
+    return Ppk2Faults(silent_from_ns=from_ns, spoil=lambda data, now_ns: data[:-2] if now_ns >= from_ns else data)
 
 
 def _saying(change: Callable[[bytes], bytes]) -> Callable[[Scene], Ppk2Faults]:

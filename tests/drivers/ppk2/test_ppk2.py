@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.ppk2.codec import Ppk2Codec
+from drivers.ppk2.link import attached
 from drivers.ppk2.metadata import parse
 from drivers.ppk2.meter import open_meter
 from drivers.ppk2.options import Ppk2Options
@@ -122,6 +124,28 @@ def test_a_calibration_that_is_not_whole_is_refused(spoil, what: str) -> None:
 def test_wrong_options_are_refused(options: dict) -> None:
     with pytest.raises(SpecError):
         Ppk2Options.parse(MeterRequest("kit", options))
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["names", "names with serial numbers"])
+def test_a_kit_with_two_ports_is_one_kit(monkeypatch: pytest.MonkeyPatch, later: bool) -> None:
+    """Its second port is a console; versions of the package differ in what they return."""
+    ports = [
+        SimpleNamespace(
+            device=f"/dev/ttyACM{k}", product=product, serial_number=serial, location=f"1-{bus}:1.{2 * k % 4}"
+        )
+        for k, (product, serial, bus) in enumerate(
+            [("PPK2", "E27A", 2), ("PPK2", "E27A", 2), ("PPK2", "F001", 1), ("PPK2", "F001", 1), ("Arduino", "77", 3)]
+        )
+    ]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
+    assert attached() == ["/dev/ttyACM0", "/dev/ttyACM2"]
+    if later:
+        found = [(p.device, p.serial_number) for p in ports if p.product == "PPK2"]
+        monkeypatch.setattr(package.PPK2_API, "list_devices", staticmethod(lambda: found))
+    assert attached() == ["/dev/ttyACM0", "/dev/ttyACM2"]
+    ports[2:] = []
+    meter = open_meter(MeterRequest("kit"))
+    assert meter._only() == "/dev/ttyACM0"
 
 
 @pytest.mark.realtime
