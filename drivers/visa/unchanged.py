@@ -43,6 +43,9 @@ class Unchanged:
 
     def _require(self, k: int) -> None:
         found = self._ask(self._queries[k])
+        if found != self._noted[k]:  # or the answer was damaged, or is that to something else
+            self._talk.settle()
+            found = self._ask(self._queries[k])
         if found != self._noted[k]:
             raise ChangedError(
                 f"somebody changed {self._talk.name}: {self._queries[k]} was {self._noted[k]!r}, is {found!r}",

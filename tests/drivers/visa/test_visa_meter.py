@@ -231,6 +231,21 @@ def test_what_somebody_changes_at_the_front_panel_ends_the_readings(bench: MakeB
     assert here.clock.now_ns() < 1_000_000_000_000 + (at_s + 9) * 1e9
 
 
+def test_a_damaged_answer_about_a_setting_is_no_change(bench: MakeBench) -> None:
+    here = bench("wt310")
+    cut: list[bytes] = []
+
+    def spoil(reply: bytes) -> bytes:
+        if here.sent()[-1] == ":INP:MODE?" and here.clock.now_ns() > 1_004_000_000_000 and not cut:
+            cut.append(reply)
+            return reply[:1]
+        return reply
+
+    here.spoil = spoil
+    _, trace = here.read(here.meter(**FIXED["wt310"]), 6.0)
+    assert cut and len(trace) >= 23 and not trace.gaps
+
+
 @pytest.mark.parametrize(("name", "message"), [("wt5000", b":INP:CURR:RANG:ELEM1 20"), ("pa1000", b":RNG:AMP:FIX 10")])
 def test_a_range_that_comes_with_no_reading_is_asked_for(bench: MakeBench, name: str, message: bytes) -> None:
     """The numbers stay right, but the limits that were stated are those of the smaller range."""
