@@ -88,7 +88,6 @@ class Ppk2Codec:
         for name, number in (
             ("lost_samples", int(lost.sum())),
             ("settling_samples", int(np.count_nonzero(unsettled))),
-            ("saturated_samples", int(np.count_nonzero(over))),
         ):
             if number:
                 counts[name] = number
@@ -126,8 +125,11 @@ class Ppk2Codec:
         code = np.zeros(number, np.int8)
         np.maximum.at(code, group, codes.astype(np.int8))
         whole = (there == average) & (2 * good >= average) & np.isfinite(mean)
+        over = np.isinf(mean)
+        if cut := int(np.count_nonzero(over)):
+            counts["saturated_samples"] = cut  # readings, not words: the analysis takes the share of readings
         ends = begin + average * (1 + np.arange(number, dtype=np.int64))
-        gaps = _gaps(~whole, ends, average, average - there, over=np.isinf(mean))
+        gaps = _gaps(~whole, ends, average, average - there, over=over)
         return Readings(ends[whole], np.rint(mean[whole] * NANO).astype(np.int64), code[whole], gaps, counts)
 
 

@@ -99,6 +99,15 @@ def test_samples_after_a_change_of_range_are_left_out() -> None:
     assert amps[1] == pytest.approx(float(REAL.current_a(np.array([500]), np.array([4]), 3.0)[0]), rel=1e-6)
 
 
+def test_a_peak_beyond_the_kits_ampere_is_one_reading_that_is_cut_off_not_one_a_word() -> None:
+    adc = np.full(200, 500)
+    adc[25:37] = 4000
+    ends, _, gaps, counts = feed(words(adc, np.full(200, 4)), average=20)
+    assert counts == {"saturated_samples": 1}
+    assert 40 not in ends
+    assert [(g.begin_ns, g.end_ns, g.reason) for g in gaps] == [(200_000, 400_000, "saturated: above 1 A")]
+
+
 def test_words_out_of_step_are_an_error() -> None:
     data = words(np.arange(400) + 300, np.full(400, 4))
     with pytest.raises(TransientError, match="do not follow"):
