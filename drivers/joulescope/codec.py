@@ -34,6 +34,7 @@ class StatisticsCodec:
     def __init__(self) -> None:
         self._last_ns: int | None = None
         self._since: int | None = None
+        self._scale_j: float | None = None  # of all rows: their calibration is told once
         self._gaps: list[Gap] = []
         self._counts: dict[str, int] = {}
 
@@ -67,6 +68,12 @@ class StatisticsCodec:
                 f"the Joulescope's energy is {joule} J in one field and {raw * scale_j} J in another",
                 hint="report the versions of its package and firmware; do not use these figures",
             )
+        if self._scale_j not in (None, scale_j):
+            raise DeviceError(
+                f"the Joulescope counts energy in {scale_j} J now, in {self._scale_j} J before",
+                hint="report the versions of its package and firmware; do not use these figures",
+            )
+        self._scale_j = scale_j
         if self._since is not None and since != self._since and self._last_ns is not None:
             self._gaps.append(Gap(self._last_ns, t_ns, -1, "reset: the accumulators were cleared"))
             self._count("resets")

@@ -96,6 +96,17 @@ def test_missing_samples_and_a_cleared_accumulator_are_gaps_that_hold_no_energy(
     assert counts == {"windows_with_missing_samples": 1, "resets": 1}
 
 
+def test_an_accumulator_that_counts_in_another_unit_is_refused_though_its_fields_agree() -> None:
+    codec, later = StatisticsCodec(), value(2)
+    codec.feed(value(1))
+    later["accumulators"]["energy"] |= {
+        "int_value": later["accumulators"]["energy"]["int_value"] * 16,
+        "int_scale": 2**-31,
+    }
+    with pytest.raises(DeviceError, match="counts energy in"):
+        codec.feed(later)
+
+
 def test_opening_leaves_the_boards_supply_alone() -> None:
     simulated, clock = instrument()
     meter = open_meter(MeterRequest("js", stand_ins={PACKAGE: simulator(simulated)}), clock=clock)
