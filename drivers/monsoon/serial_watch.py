@@ -14,6 +14,7 @@ from harness.core.errors import DeviceError, TransientError
 
 WINDOW_NS = 1_000_000_000
 JUMP_NS = 100_000_000
+KEPT = 100  # seconds whose least lag is remembered: a run of hours costs no more than these
 BAD_SHARE, BAD_WINDOW_BYTES = 0.3, 20_000
 
 
@@ -22,7 +23,7 @@ class LagWatch:
 
     def __init__(self) -> None:
         self._window = -1
-        self._least: list[int] = []  # least lag of every second in which packets came
+        self._least: list[int] = []  # least lag of the last seconds in which packets came
 
     def see(self, end_ns: Int64Array, arrival_ns: Int64Array) -> None:
         """Meter time of packets (K,) and their host arrivals."""
@@ -32,6 +33,7 @@ class LagWatch:
                 self._judge()
                 self._window = window
                 self._least.append(lag)
+                del self._least[:-KEPT]
             else:
                 self._least[-1] = min(self._least[-1], lag)
 
