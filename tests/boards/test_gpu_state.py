@@ -18,7 +18,7 @@ from harness.boards.agent_file import agent_file
 from harness.boards.local import LocalTransport
 from harness.boards.state.board_state import BoardState
 from harness.boards.state.files import AgentFiles, LocalFiles
-from harness.boards.state.gpu import QUESTION, gpus_of
+from harness.boards.state.gpu import QUESTION, changes_of, gpus_of
 from harness.core.errors import DeviceError, SpecError
 from harness.core.ports import BoardFiles
 from harness.core.spec import BoardSpec, GpuSettings
@@ -145,6 +145,29 @@ def test_what_a_gpu_does_not_offer_is_a_spec_error(machine: NvidiaMachine, tmp_p
     machine.gpus[0].fail("limits", 3)
     with pytest.raises(SpecError, match="does not offer power_limit_w"):
         state.configure(spec(which=("0",), power_limit_w=200.0))
+
+
+@pytest.mark.parametrize("node", ["mem_clock", "graphics_clock"])
+def test_half_a_pair_of_clocks_cannot_be_put_back_and_is_not_changed(node: str) -> None:
+    kinds = {"graphics_clock": "1410 MHz", "mem_clock": "1215 MHz", node: "N/A"}
+    clocks = "".join(f"<{name}>{value}</{name}>" for name, value in kinds.items())
+    log = f"<nvidia_smi_log><gpu id='0'><uuid>GPU-a</uuid><applications_clocks>{clocks}</applications_clocks></gpu>"
+    with pytest.raises(SpecError, match="does not offer applications_clocks_mhz"):
+        changes_of(spec(applications_clocks_mhz=(1215, 1000)), {QUESTION: f"{log}</nvidia_smi_log>".encode()})
+
+
+def test_a_gpu_that_is_gone_does_not_keep_the_others_from_being_put_back(
+    machine: NvidiaMachine, tmp_path: Path
+) -> None:
+    before = settings(machine)
+    direct(tmp_path).configure(spec(persistence=True, clocks_mhz=(900, 900)))
+    machine.gpus[1].fail("settings", 15)
+    with pytest.raises(DeviceError, match=machine.gpus[1].uuid):
+        direct(tmp_path).restore()
+    assert settings(machine)[0] == before[0]
+    machine.gpus[1].mend("settings")
+    direct(tmp_path).restore()  # the journal was kept
+    assert settings(machine) == before
 
 
 def test_check_says_what_is_found_and_what_to_type(machine: NvidiaMachine, tmp_path: Path) -> None:

@@ -143,7 +143,8 @@ def _settings(wanted: GpuSettings, gpu: Gpu) -> list[tuple[str, str | None, str]
         found.append(("compute_mode", gpu["compute_mode"], wanted.compute_mode))
     if wanted.applications_clocks_mhz:
         now = gpu["applications_clocks_hz"]
-        before = None if now is None else f"{now['memory'] // MHZ},{now['graphics'] // MHZ}"
+        there = now is not None and {"memory", "graphics"} <= set(now)
+        before = f"{now['memory'] // MHZ},{now['graphics'] // MHZ}" if there else None
         found.append(("applications_clocks_mhz", before, _pair(wanted.applications_clocks_mhz)))
     if wanted.memory_clocks_mhz:
         found.append(("memory_clocks_mhz", DEFAULT, _pair(wanted.memory_clocks_mhz)))

@@ -30,7 +30,8 @@ class RestoreJournal:
     def put_back(self) -> tuple[str, ...]:
         """Undo what the journal says, last change first, and forget it; the paths, or RESTARTED.
 
-        DeviceError if a setting is refused (the journal is kept) or the journal cannot be read.
+        DeviceError if a setting is refused (all others are put back, the journal is kept) or the journal cannot be
+        read.
         """
         known = self._files.read([self._path, BOOT_ID])
         if self._path not in known:
@@ -39,8 +40,14 @@ class RestoreJournal:
         if boot_id is not None and boot_id != text(known, BOOT_ID):
             self._files.remove(self._path)
             return (RESTARTED,)
+        refused: list[DeviceError] = []
         for change in reversed(changes):
-            self._files.write(change["path"], change["before"].encode())
+            try:
+                self._files.write(change["path"], change["before"].encode())
+            except DeviceError as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
         self._files.remove(self._path)
         return tuple(change["path"] for change in changes)
 
