@@ -10,7 +10,7 @@ from drivers.nvidia.smi_onboard import open_on_board
 from drivers.simulated.nvidia.machine import NO_PERMISSION, NOT_SUPPORTED, UNKNOWN
 from drivers.simulated.nvidia.smi.feed import Pace, ProgramFiles, Row, lines, samples
 from drivers.simulated.nvidia.trials import LOAD, SCALE, SLOW, buildable, failing, frozen, lost
-from drivers.simulated.nvidia.virtual import OTHERS, Act, Bench, Gpu, on_the_board, pings
+from drivers.simulated.nvidia.virtual import OTHERS, Bench, Gpu, on_the_board, pings
 from harness.core.ports import MeterRequest
 from harness.core.waiting import NS_PER_S
 from harness.testing.faults import FaultTrial, Recorded, Scene
@@ -191,10 +191,6 @@ def _empty_machine(scene: Scene) -> Recorded:
     return bench.printed()
 
 
-def _reset(share: float) -> list[tuple[float, Act]]:
-    return [(share, lambda b: b.machine.gpus[0].reload())]
-
-
 def trials() -> Sequence[FaultTrial]:
     """The entry point `joulebench.faults`."""
 
@@ -250,7 +246,6 @@ def trials() -> Sequence[FaultTrial]:
         trial("another_stays", "it is gone and the other's rows go on to the end",
               _on(*TWO, also=("gpu1/power",), events=[(0.5, lambda b: b.machine.gpus[0].vanish())])),
         trial("no_gpu", "there is no GPU", _empty_machine),
-        trial("reload", "the driver is loaded anew", _on(events=_reset(0.5))),
         # --- the program
         trial("restart", "it ends in the middle of the work and is started again",
               _on(spoil=lambda rows, b: _gone(rows, b, again=True))),
