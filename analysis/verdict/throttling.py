@@ -12,7 +12,7 @@ from typing import Any
 
 SLOWER = ("frequency_capped", "throttled", "soft_temperature_limit")
 GPU_SLOWER = {"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sw_thermal_slowdown"}
-GPU_CHANNEL = re.compile(r"\bgpu\d+/")
+GPU_CHANNEL = re.compile(r"\bgpu(\d+)/")
 HELD_DOWN = re.compile(r"cpu|devfreq|processor|gpu", re.IGNORECASE)  # cooling devices that take speed, unlike fans
 
 
@@ -53,9 +53,12 @@ def gpu_clocks_free(state: Any, channel: str) -> bool:
         return False
     configured = state.get("configured")
     gpu = configured.get("gpu") if isinstance(configured, Mapping) else None
+    own = GPU_CHANNEL.search(channel)
     if not isinstance(gpu, Mapping):
-        return GPU_CHANNEL.search(channel) is not None
-    return gpu.get("clocks_locked") is not True
+        return own is not None
+    locked = gpu.get("locked")  # of which GPUs; not in older runs
+    other = own is not None and isinstance(locked, list) and int(own[1]) not in locked
+    return other or gpu.get("clocks_locked") is not True
 
 
 def _gpus_held_down(side: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from analysis.verdict.throttling import gpu_clocks_free
 from drivers.simulated.nvidia.build import missing
 from drivers.simulated.nvidia.machine import GpuSpec, NvidiaMachine
 from harness.boards.agent_command import AgentCommand
@@ -145,6 +146,20 @@ def test_what_a_gpu_does_not_offer_is_a_spec_error(machine: NvidiaMachine, tmp_p
     machine.gpus[0].fail("limits", 3)
     with pytest.raises(SpecError, match="does not offer power_limit_w"):
         state.configure(spec(which=("0",), power_limit_w=200.0))
+
+
+def test_a_lock_that_the_driver_may_forget_and_another_gpus_are_no_lock(machine: NvidiaMachine, tmp_path: Path) -> None:
+    state = direct(tmp_path)
+
+    def free(channel: str, **gpu: Any) -> bool:
+        told = {"before": state.read(), "configured": state.configure(spec(clocks_mhz=(900, 900), **gpu))}
+        return gpu_clocks_free(told, channel)
+
+    assert free("gpu0/power")  # its persistence mode is off
+    assert not free("gpu0/power", persistence=True)
+    assert free("gpu1/power", persistence=True, which=("0",))
+    assert not free("wall", persistence=True, which=("0",))
+    state.restore()
 
 
 @pytest.mark.parametrize("node", ["mem_clock", "graphics_clock"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.boards.state.checks import check_state
 from harness.boards.state.gpu import QUESTION as GPUS
-from harness.boards.state.gpu import changes_of, check_gpus, gpus_of, require_taken
+from harness.boards.state.gpu import changes_of, check_gpus, gpus_of, lock_of, require_taken
 from harness.boards.state.journal import RestoreJournal
 from harness.boards.state.reading import CPU, PATTERNS, POLICY, POLICY_FILES, interpret, of_policies, text
 from harness.core.errors import BenchError, SpecError
@@ -63,7 +63,7 @@ class BoardState:
         if board.governor is not None:
             said["governor"] = board.governor
         if board.gpu is not None:
-            said["gpu"] = {"clocks_locked": board.gpu.locked, "set": _set(changes), "gpus": gpus}
+            said["gpu"] = {**lock_of(board, gpus), "set": _set(changes), "gpus": gpus}
         return said
 
     def restore(self) -> tuple[str, ...]:

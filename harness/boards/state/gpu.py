@@ -183,6 +183,17 @@ def _require_mig(board: BoardSpec, wanted: GpuSettings, gpu: Gpu) -> None:
         )
 
 
+def lock_of(board: BoardSpec, gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """`clocks_locked`: whether all GPUs that the board's file names surely have their graphics clock pinned; `locked`:
+    indices of those that have. Without persistence mode the lock may be forgotten as soon as nvidia-smi has ended."""
+    wanted = board.gpu
+    if wanted is None or not wanted.locked:
+        return {"clocks_locked": False, "locked": []}
+    chosen = _chosen(board, wanted, gpus)
+    locked = [gpu["index"] for gpu in chosen if gpu["persistence"] != "Disabled"]
+    return {"clocks_locked": len(locked) == len(chosen), "locked": locked}
+
+
 def require_taken(board: BoardSpec, files: Files) -> list[dict[str, Any]]:
     """The GPUs after the changes; DeviceError if one that can be read back is not in force."""
     for change in changes_of(board, files):
