@@ -19,7 +19,7 @@ def machine_of(answer: bytes, *, library: str, driver: str = "nvml") -> Machine:
     if not answer:
         raise DeviceError(
             f"the board's agent does not know NVML, so {driver} cannot look at its GPUs",
-            hint="`joulebench agent clean HOST` removes the old agent from the board; it is then sent anew",
+            hint="`joulebench boards clean NAME` removes the old agent from the board; it is then sent anew",
         )
     try:
         said = json.loads(answer)
