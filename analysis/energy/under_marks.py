@@ -40,6 +40,8 @@ ROUNDS = 3
 UNLIKELY = 12.0  # a trial this much less likely (natural logarithm) is not looked at again
 WINDOWS = (0.8, 0.9, 1.0, 1.1, 1.25)  # of the declared one: what a sheet or another unit may be off by
 WINDOW_SD = 0.1
+UNKNOWN = (0.0, *(0.1 * 1.1**k for k in range(53)))
+"""Of the update: windows that are tried where nobody knows what a reading is; many cards show means of ten updates."""
 RISES = (0.0, 0.03, 0.1)  # of the update: time constants of the load before a window
 LATE_S = 0.005  # what power may begin or end off its mark: supplies and boards take as long
 HIDDEN = 0.5  # of the contrast: what parts of the windows that nobody saw may differ by (as of energy.sampling)
@@ -221,7 +223,7 @@ def _shapes(reading: Reading, period: float, *, kind_known: bool) -> list[tuple[
     """(window, time constant, logarithm of how likely beforehand) of the kernels that are tried, s."""
     window = reading.window_ns * 1e-9
     if not kind_known:
-        lengths = [(share * period, 0.0) for share in (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)]
+        lengths = [(share * period, 0.0) for share in UNKNOWN]
     elif reading.kind is ReadingKind.POINT:
         lengths = [(0.0, 0.0)]
     elif reading.kind is ReadingKind.MEAN:
@@ -231,7 +233,8 @@ def _shapes(reading: Reading, period: float, *, kind_known: bool) -> list[tuple[
     slow = reading.tau_ns * 1e-9
     rises = [(f * slow, -0.5 * (float(np.log(f)) / WINDOW_SD) ** 2) for f in WINDOWS] if slow > 0 else []
     rises = rises or [(r * period, 0.0) for r in RISES]
-    return [(w, tau, p + q) for (w, p), (tau, q) in itertools.product(lengths, rises)]
+    every = itertools.product(lengths, rises)
+    return [(w, tau, p + q) for (w, p), (tau, q) in every if kind_known or w <= period or tau == rises[0][0]]
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,11 @@ def test_a_short_span_that_levels_solve_says_too_that_nobody_marked_the_load(tmp
 
 
 def test_of_a_long_record_all_is_looked_at(tmp_path: Path) -> None:
-    """Work draws 150 W more in the first half, 70 W in the second: no straight line, and so no narrow figure."""
-    rng, n = np.random.default_rng(0), 9000
+    """Work draws 150 W more in the first 420 s, 70 W in the last 280 s: no straight line, and so no narrow figure."""
+    rng, n = np.random.default_rng(0), 7000
     begin = np.arange(2.0, n * 0.1 - 2, 0.237)
     begin += rng.uniform(-0.03, 0.03, len(begin))
-    length, on_w = 0.11, np.where(begin < 450, 150.0, 70.0)
+    length, on_w = 0.11, np.where(begin < 420, 150.0, 70.0)
     knot_s = np.stack([begin, begin + length], axis=1).ravel()
     above_j = np.r_[0.0, np.cumsum(np.stack([on_w * length, 0 * on_w], axis=1).ravel()[:-1])]
     t_s = np.arange(n) * 0.1
@@ -189,6 +189,25 @@ def test_marks_of_a_pattern_that_go_back_are_refused() -> None:
         nvidia_smi.build(
             made.source(), [marks[0], marks[2], marks[1], *marks[3:]], None, SmiOptions(rule="pattern"), Declared()
         )
+
+
+def test_a_running_mean_of_which_nobody_said_so_is_no_wrong_figure(tmp_path: Path) -> None:
+    """Of two to twelve updates: read as means of one, work would come out as half of itself."""
+    figures = 0
+    for seed, load in ((0, (6.0, 30.0)), (9, (6.0, 30.0)), (3, (0.3, 6.0))):
+        made = world(seed, Drawn(duty=(2.0, 12.0), load=load, **SMALL))
+        run = nvidia_smi.build(
+            made.source(), made.marks_s.tolist(), None, SmiOptions(kind="unknown", rule="steps"),
+            Declared(gain_rel=0.05, offset_w=0.0, accuracy_source="made up"),
+        )  # fmt: skip
+        result = analyse_run(RunReader.open(write_run(tmp_path / str(seed), run))).primary
+        if result.status is Status.VALID:
+            figures += 1
+            low, high = interval(result)
+            assert low <= float(made.window_j.mean()) <= high, seed
+        else:
+            assert result.reason == InvalidReason.BELOW_RESOLUTION
+    assert figures
 
 
 def test_any_csv_has_the_same_rules_and_prints_no_energy_of_windows_it_cannot_tell(
