@@ -92,6 +92,7 @@ class Bench:
         """Somebody sets it by hand, or another program does from another line."""
         from drivers.simulated.visa.grammar import ScpiError, parsed
 
+        self.instrument.advance(self.clock.now_ns())  # what it took since the last message is there too
         for message in messages:
             for unit in parsed(message):
                 assert not isinstance(unit, ScpiError)

@@ -37,7 +37,7 @@ def ngu_trials() -> Sequence[FaultTrial]:
         *of.of_the_line(without=NOT_HERE),
         of.trial("found_logging", "another program was killed and left it logging", before=_heard(*LOGGING)),
         of.panel("log_stopped", "somebody stops the log", ":FLOG:STAT 0"),
-        of.panel("fetched_by_another", "another program fetches one chunk", ":FLOG:DATA?"),
+        of.trial("fetched_by_another", "another program fetches chunks for a while", events=_often(":FLOG:DATA?", 100)),
         of.panel("reset", "somebody resets it during the work", "*RST"),
         of.trial("strict", "it keeps data for 20 ms after it offered them, no longer", before=_keeping(20)),
         of.trial("over_range", "the current is beyond the range that is fixed", setup=narrow),
@@ -56,7 +56,10 @@ def n6705_trials() -> Sequence[FaultTrial]:
         ),
         of.trial("found_logging", "another program was killed and left it logging", before=_heard(*ELOG)),
         of.panel("log_stopped", "somebody ends the log", ":ABOR:ELOG (@1)"),
-        of.panel("fetched_by_another", "another program fetches a thousand records", ":FETC:ELOG? 1000,(@1)"),
+        of.panel("fetched_by_another", "another program fetches what is there", ":FETC:ELOG? 1000,(@1)"),
+        of.trial(
+            "fetched_by_another_for_long", "another program fetches for a while", events=_often(":FETC:ELOG? 1000,(@1)")
+        ),
         of.panel("ascii", "another program sets the format to ASCII", ":FORM ASC"),
         of.panel("swapped", "another program swaps the order of bytes", ":FORM:BORD SWAP"),
         of.panel("reset", "somebody resets it during the work", "*RST"),
@@ -88,6 +91,9 @@ def k2281s_trials() -> Sequence[FaultTrial]:
     return (
         *of.of_the_line(without=NOT_HERE),
         of.panel("fetched_by_another", "another program fetches what is new", ':TRAC:DATA? "READ"'),
+        of.trial(
+            "fetched_by_another_for_long", "another program fetches for a while", events=_often(':TRAC:DATA? "READ"')
+        ),
         of.panel("buffer_cleared", "somebody clears the buffer", ":TRAC:CLE"),
         of.panel("stopped", "somebody ends the acquisition", ":INIT:CONT OFF"),
         of.panel("pace_changed", "somebody sets another integration time", ":SENS:NPLC 5"),
@@ -127,6 +133,11 @@ def sdm3055_trials() -> Sequence[FaultTrial]:
 
 LOGGING = ("FLOG:SRAT S100", "FLOG:TARG SCPI", "FLOG:STAT 1")
 ELOG = ("SENS:ELOG:FUNC:CURR ON,(@1)", "INIT:ELOG (@1)", "TRIG:ELOG (@1)")
+
+
+def _often(message: str, times: int = 20) -> At:
+    """So many times in a third of the work: some of them come when there is something."""
+    return [(0.3 + k / (3 * times), lambda bench: bench.front_panel(message)) for k in range(times)]
 
 
 def _heard(*messages: str) -> Any:

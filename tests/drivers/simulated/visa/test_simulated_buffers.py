@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from drivers.simulated.visa import Front, constant, opener, simulator
+from drivers.simulated.visa.bench import At, Bench, Setup
 from drivers.simulated.visa.instrument import Instrument
+from drivers.simulated.visa.trials_dc import K2281S, N6705
 from harness.core.errors import TransientError
 from harness.core.waiting import NS_PER_S, VirtualClock
 from harness.io.visa_line import LineSettings
+from harness.testing.faults import Scene
 
 USB, SOCKET = "USB0::1::2::3::INSTR", "TCPIP0::h::5025::SOCKET"
 
@@ -148,3 +151,16 @@ def test_an_analyser_without_word_of_updates_holds_its_values_between_them() -> 
     rohde.say("CHAN1:CURR:RANG 0.2")
     rohde.wait(0.3)
     assert rohde.ask("CHAN1:MEAS:DATA?") == b"9.90000000E+37"
+
+
+@pytest.mark.parametrize(
+    ("setup", "message"), [(N6705, ":FETC:ELOG? 1000,(@1)"), (K2281S, ':TRAC:DATA? "READ"')], ids=["n6705", "2281s"]
+)
+def test_what_another_program_takes_in_a_trial_is_gone(setup: Setup, message: str) -> None:
+    """All that came since the driver's last message: nothing would be there if the instrument's time stood still."""
+
+    def rows(events: At) -> int:
+        return sum(map(len, Bench(Scene(scale=0.5), setup, events=events).record().blocks))
+
+    theft = (0.3, lambda bench: bench.front_panel(message))
+    assert rows(()) - rows([theft]) > 4
