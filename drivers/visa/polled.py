@@ -50,6 +50,8 @@ class Poller:
         self._forms = [re.compile(query.answer or "(?s:.*)", re.IGNORECASE) for query in asked]
         items = options.described.instrument.items
         self._units = {name: item.unit for name, item in items.items()}
+        channels = options.described.instrument.channels.values()
+        self._measured = {item for channel in channels for item in channel.of}
         constants = {name: options.number(item.constant) for name, item in items.items()}
         self._constants = {name: Number(value) for name, value in constants.items() if value is not None}
         updated, over = self._reading.updated, self._reading.over
@@ -58,6 +60,7 @@ class Poller:
         self._arming = options.commands(self._reading.arm)
         self.torn = 0  # looks during which the values were renewed
         self._quiet_ns = self._begin_ns = 0
+        self._measured_ns = 0  # when the last answer came that a channel needs; settings may be asked after it
         self._changed_ns: int | None = None
         self._last_ns: int | None = None
         self._last_reply: tuple[bytes, ...] | None = None
@@ -72,7 +75,7 @@ class Poller:
         """The newest update if there was one since the last poll."""
         if self._reading.triggered:
             replies = self._replies()
-            return self._look(self._clock.now_ns(), replies, over=self._is_over(0))
+            return self._look(self._measured_ns, replies, over=self._is_over(0))
         return self._by_change() if self._reading.updated is None else self._by_register(self._reading.updated.mask)
 
     # --- an instrument that says when its values are new ----------------------------------------------
@@ -145,7 +148,12 @@ class Poller:
     # --- both -----------------------------------------------------------------------------------------
 
     def _replies(self) -> tuple[bytes, ...]:
-        return tuple(self._talk.ask(query) for query, _ in self._queries)
+        replies = []
+        for query, items in self._queries:
+            replies.append(self._talk.ask(query))
+            if self._measured.intersection(items):
+                self._measured_ns = self._clock.now_ns()
+        return tuple(replies)
 
     def _look(self, t_ns: int, replies: tuple[bytes, ...], *, over: bool) -> Look:
         updates = 1

@@ -69,6 +69,14 @@ def test_the_manuals_numbers_are_read_exactly(scripted: Any) -> None:
     assert not judge.moved(found.values)
 
 
+def test_a_reading_on_demand_is_stamped_when_it_came_not_when_its_range_had_been_asked_for(scripted: Any) -> None:
+    clock = VirtualClock()
+    line = scripted({"READ?": [b"+1.0E-04"], "CURR:DC:RANG?": [b"+2.0E-04"]}, clock)
+    begin_ns = clock.now_ns()
+    found = Poller(talk("sdm3055", line, clock), clock).poll()
+    assert found is not None and found.t_ns - begin_ns == 1_000_000 < clock.now_ns() - begin_ns
+
+
 def test_a_number_in_another_unit_is_none(scripted: Any) -> None:
     """105 VA are not 105 W; a unit that fits, in any case of letters, is none to stumble over."""
     judge = Judge(find_description(instrument="wt310"), ["power"], {"voltage": 150.0, "current": 2.0}, 0.25)
