@@ -80,7 +80,7 @@ BUGS: Sequence[Bug] = (
         _of("CodeCarbon", "codecarbon", "cpu"), "permission", _says("Permission denied")),
     Bug("mlco2/codecarbon#1316", "0 kWh on a GPU without an energy counter",
         _of("CodeCarbon", "codecarbon-3.2.6", "gpu"), "no_counter", _zero, "nvml"),
-    Bug("mlco2/codecarbon#608", "NVMLError_NotSupported ends the program on a GPU without an energy counter",
+    Bug("mlco2/codecarbon#608", "NVMLError_NotSupported when the tracker is made on a GPU without an energy counter",
         _of("CodeCarbon", "codecarbon-2.3.0", "gpu"), "no_counter", _says("NVMLError_NotSupported"), "nvml"),
     Bug("saintslab/carbontracker#40", "PermissionError on energy_uj",
         _of("carbontracker", "carbontracker-1.1.6", "cpu"), "permission", _says("energy_uj")),

@@ -20,7 +20,7 @@ PEERS = (PeerSpec("monsoon", "monsoon", "use_monsoon.py"),)
 
 @dataclass(frozen=True)
 class MonsoonFault:
-    """`mirrors`: the trial of our fault matrix that plays the same in virtual time."""
+    """`mirrors`: the nearest trial of our fault matrix, in virtual time."""
 
     name: str
     what: str

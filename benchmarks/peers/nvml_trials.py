@@ -16,7 +16,7 @@ NOT_SUPPORTED, NO_PERMISSION, NO_DRIVER, LOST, MISMATCH, UNKNOWN = 3, 4, 9, 15, 
 
 @dataclass(frozen=True)
 class NvmlFault:
-    """`mirrors`: the trial of our fault matrix that plays the same in virtual time; `visible`: CUDA_VISIBLE_DEVICES
+    """`mirrors`: the nearest trial of our fault matrix, in virtual time; `visible`: CUDA_VISIBLE_DEVICES
     made of the machine; `total`: the GPUs that it leaves."""
 
     name: str
@@ -92,7 +92,8 @@ def play(
     fault: NvmlFault, peers: Sequence[PeerSpec], usual: dict[str, list[str]], *, ours: bool = True
 ) -> list[Outcome]:
     """All peers, and ours, at once. `usual`: what each prints when nothing goes wrong; filled by `none`."""
-    mine = [PeerSpec(OURS, OURS, "use_joulebench.py", ("nvml", fault.channel, str(SCALE_W)))] if ours else []
+    share = fault.shares[int(fault.channel.removeprefix("gpu").split("/")[0])]
+    mine = [PeerSpec(OURS, OURS, "use_joulebench.py", ("nvml", fault.channel, str(SCALE_W * share)))] if ours else []
     world = NvmlWorld(
         fault.products, fault.shares, fault.total, fault.mig, fault.also_instant, fault.events, fault.prepare
     )

@@ -17,7 +17,7 @@ Act = Callable[[PowercapWorld], None]
 
 @dataclass(frozen=True)
 class PowercapFault:
-    """`mirrors`: the trial of our fault matrix that plays the same in virtual time."""
+    """`mirrors`: the nearest trial of our fault matrix, in virtual time."""
 
     name: str
     what: str

@@ -35,7 +35,7 @@ def write_page() -> None:
 def filled(page: str, results: dict[str, Any]) -> str:
     """The page with the tables of `results`; ValueError for a marker that nobody fills."""
     made = {"versions": _versions(results), "bugs": _bugs(results["bugs"]), "costs": _costs(results["costs"]),
-            "counts": _counts(results), **{part: _trials(part, results) for part in PARTS}}  # fmt: skip
+            "counts": _counts(results), "ours": _ours(results), **{part: _trials(part, results) for part in PARTS}}  # fmt: skip
 
     def fill(found: re.Match[str]) -> str:
         if found["name"] not in made:
@@ -71,11 +71,23 @@ def _mirrors(part: str) -> dict[str, str]:
 
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
-        return ""
+        return "not run"
     word = WORD[row["outcome"]]
     if row["energy_j"] is None or row["outcome"] in ("right", "silent_zero"):
         return word
     return f"{word}: {_joules(row['energy_j'])} of {_range(row['low_j'], row['high_j'])} J"
+
+
+def _ours(results: dict[str, Any]) -> str:
+    """How far ours was off where it is called right: its limits are those that its meters state, and wider."""
+    rows = [row for part in PARTS for row in results[part] if row["peer"] == OURS and row["outcome"] == "right"]
+    told = [dict(re.findall(r"(gross|dynamic) ([+-][\d.]+)%", row["detail"])) for row in rows]
+    limits = [float(limit) for row in rows for limit in re.findall(r"gross \S+ \(limit ([\d.]+)%\)", row["detail"])]
+    gross, dynamic = (max(abs(float(one[name])) for one in told) for name in ("gross", "dynamic"))
+    return (
+        f"These limits are wider than 3 %: for gross energy {min(limits):.0f} to {max(limits):.1f} %. In the {len(rows)} "
+        f"cells called right its gross energy was off by at most {gross:.2f} %, that above standby by {dynamic:.2f} %."
+    )
 
 
 def _joules(value: float) -> str:
