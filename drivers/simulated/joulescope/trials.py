@@ -76,9 +76,20 @@ def _between(a: float, b: float, change: Callable[[Value, int], Value | None]) -
     return prepare
 
 
-def _nan(value: Value, k: int) -> Value:
-    value["signals"]["power"]["avg"]["value"] = float("nan")
-    return value
+def _samples_lost(instrument: Instrument, scene: Scene) -> None:
+    """One window in thirty has lost samples: it is no number, and its energy is in no accumulator from then on."""
+    lost = [0]
+
+    def spoil(value: Value, k: int) -> Value:
+        energy, power = value["accumulators"]["energy"], value["signals"]["power"]
+        if k % 30 == 29:
+            lost[0] += round(power["integral"]["value"] / energy["int_scale"])
+            power["avg"]["value"] = float("nan")
+        energy["int_value"] -= lost[0]
+        energy["value"] = energy["int_value"] * energy["int_scale"]
+        return value
+
+    instrument.spoil = spoil
 
 
 def _renamed(value: Value, k: int) -> Value:
@@ -127,7 +138,7 @@ def trials() -> Sequence[FaultTrial]:
         ("messages_lost", "every third message is lost", _between(0.2, 0.8, lambda v, k: v if k % 3 else None)),
         ("long_silence", "half a second of messages is lost", _between(0.4, 0.44, lambda v, k: None)),
         ("silence", "no messages come any more", _between(0.5, 9.0, lambda v, k: None)),
-        ("missing_samples", "windows with samples that were lost", _between(0.5, 0.52, _nan)),
+        ("missing_samples", "windows with samples that were lost", _samples_lost),
         ("cleared", "the accumulators are cleared in mid-run", _cleared),
         ("stale", "every other message comes twice", _stale),
         ("unplug", "the plug is pulled", _unplugged),

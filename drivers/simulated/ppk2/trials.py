@@ -121,8 +121,8 @@ def _once(change: Callable[[bytes], bytes]) -> Callable[[Scene], Ppk2Faults]:
 
 
 def _sleeping(t_s: FloatArray, amps: FloatArray) -> FloatArray:
-    """The board's standby is on the border of two ranges: the kit changes to and fro."""
-    return np.asarray(amps + 0.02 * np.sin(2 * np.pi * 40 * t_s), np.float64)
+    """The board's standby swings over the border of two ranges, and back below its hysteresis, each millisecond."""
+    return np.where(amps < 0.6, amps + 0.12 * np.sin(2 * np.pi * 1000 * t_s), amps)
 
 
 def _peaks(t_s: FloatArray, amps: FloatArray) -> FloatArray:
