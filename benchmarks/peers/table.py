@@ -35,7 +35,8 @@ def write_page() -> None:
 def filled(page: str, results: dict[str, Any]) -> str:
     """The page with the tables of `results`; ValueError for a marker that nobody fills."""
     made = {"versions": _versions(results), "bugs": _bugs(results["bugs"]), "costs": _costs(results["costs"]),
-            "counts": _counts(results), "ours": _ours(results), **{part: _trials(part, results) for part in PARTS}}  # fmt: skip
+            "counts": _counts(results), "ours": _ours(results),
+            **{part: _trials(part, results) for part in PARTS}}  # fmt: skip
 
     def fill(found: re.Match[str]) -> str:
         if found["name"] not in made:
@@ -85,8 +86,8 @@ def _ours(results: dict[str, Any]) -> str:
     limits = [float(limit) for row in rows for limit in re.findall(r"gross \S+ \(limit ([\d.]+)%\)", row["detail"])]
     gross, dynamic = (max(abs(float(one[name])) for one in told) for name in ("gross", "dynamic"))
     return (
-        f"These limits are wider than 3 %: for gross energy {min(limits):.0f} to {max(limits):.1f} %. In the {len(rows)} "
-        f"cells called right its gross energy was off by at most {gross:.2f} %, that above standby by {dynamic:.2f} %."
+        f"These limits are wider than 3 %: for gross energy {min(limits):.0f} to {max(limits):.1f} %. In the "
+        f"{len(rows)} cells called right its gross energy was off by at most {gross:.2f} %, that above standby by {dynamic:.2f} %."
     )
 
 
