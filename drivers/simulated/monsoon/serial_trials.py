@@ -14,7 +14,7 @@ import numpy as np
 
 from drivers.monsoon.serial_meter import open_meter
 from drivers.simulated.ina219.ports import InProcessPort
-from drivers.simulated.monsoon.lvpm_trials import SUPPLY_V
+from drivers.simulated.monsoon.lvpm_trials import SUPPLY_V, WANDERING
 from drivers.simulated.monsoon.serial_unit import SerialFaults, SerialLvpm, SerialLvpmUnit, SerialQuirks
 from drivers.simulated.monsoon.sources import FunctionSource
 from drivers.simulated.monsoon.trials import SCALE, STEP_NS, slot_of
@@ -203,8 +203,8 @@ LINES: tuple[tuple[str, str, Line], ...] = (
     ("no_reference", "reference packets are missing", Line(faults=_with(no_reference=True))),
     # --- what it reads
     ("voltage_droop", "the supply sags by 7 % while the board works", Line(volts=_sagging)),
-    ("calibration_drifts", "the converters' zeros wander twenty times more than usual", Line(
-        unit=dataclasses.replace(UNIT, zero_walk=20 * UNIT.zero_walk)
+    ("calibration_drifts", "the converters' zeros wander twenty times more than the worst unit's", Line(
+        unit=dataclasses.replace(UNIT, zero_walk=WANDERING)
     )),
     ("saturation", "the work is beyond the coarse range", Line(
         unit=dataclasses.replace(UNIT, reference_code=SATURATING)
