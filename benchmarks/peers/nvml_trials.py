@@ -60,8 +60,7 @@ FAULTS: Sequence[NvmlFault] = (
     NvmlFault("counter_fails", "the counter gives `Unknown Error` from the middle on", "not_supported_any_more",
               events=_later(_fail("energy", UNKNOWN))),
     NvmlFault("power_fails", "power and counter give `Unknown Error` from the middle on", "unknown_error",
-              events=_later(lambda x: [x.machine.gpus[0].fail(f, UNKNOWN)
-                                       for f in ("power", "average", "instant", "energy")])),
+              events=tuple((MIDDLE_S, _fail(f, UNKNOWN)) for f in ("power", "average", "instant", "energy"))),
     NvmlFault("stale", "power and counter are renewed no more", "counter_stands",
               events=_later(lambda x: x.machine.gpus[0].freeze())),
     NvmlFault("permission", "power and counter are not permitted", "permission_lost",

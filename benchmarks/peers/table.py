@@ -87,7 +87,8 @@ def _ours(results: dict[str, Any]) -> str:
     gross, dynamic = (max(abs(float(one[name])) for one in told) for name in ("gross", "dynamic"))
     return (
         f"These limits are wider than 3 %: for gross energy {min(limits):.0f} to {max(limits):.1f} %. In the "
-        f"{len(rows)} cells called right its gross energy was off by at most {gross:.2f} %, that above standby by {dynamic:.2f} %."
+        f"{len(rows)} cells called right its gross energy was off by at most {gross:.2f} %, "
+        f"that above standby by {dynamic:.2f} %."
     )
 
 
