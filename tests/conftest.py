@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("shared-machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared-machines")  # how long an example takes says nothing where others compute as well
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
