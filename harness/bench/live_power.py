@@ -8,12 +8,16 @@ from collections import deque
 import numpy as np
 
 from harness.core.clock import HOST, FloatArray, Int64Array
+from harness.core.ports import RecentPower
 from harness.core.trace import Block, CalibrationPiece, MeterInfo, join_blocks
 from harness.core.waiting import NS_PER_S
 
 BIN_NS = 20_000_000
 KEPT_BINS = 6000  # two minutes
 DISORDER_NS = 10 * NS_PER_S  # by less than this an anchor that came late moves times back
+JUDGED_S = 2.0  # how much of the newest power the judge sees
+SLOW_POINTS = 12  # a meter that gives fewer in that time is slow: more of the past is shown
+SLOW_JUDGED_S = 20.0
 
 
 class LivePower:
@@ -57,6 +61,15 @@ class LivePower:
         dt_ns, de_j = np.diff(t_ns), np.diff(energy_j)
         good = (dt_ns > 0) & (de_j >= 0)
         return t_ns[1:][good], de_j[good] / (dt_ns[good] * 1e-9)
+
+
+def newest_to_judge(power: RecentPower, *, rest_s: float) -> tuple[Int64Array, FloatArray]:
+    """The newest power: host time ns (K,), W (K,), of JUDGED_S; of a meter of a few readings a second of as much of the
+    `rest_s` seconds since the work ended as SLOW_JUDGED_S, or nothing could ever be said of it."""
+    t_ns, power_w = power.recent(JUDGED_S)
+    if len(t_ns) >= SLOW_POINTS or rest_s <= JUDGED_S:
+        return t_ns, power_w
+    return power.recent(min(rest_s, SLOW_JUDGED_S))
 
 
 def _binned(t_ns: Int64Array, power_w: FloatArray) -> tuple[Int64Array, FloatArray]:

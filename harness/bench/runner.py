@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from harness.bench.cool_down import cool_down
 from harness.bench.layers import put_layers
+from harness.bench.live_power import newest_to_judge
 from harness.bench.program import standby_program, start_program
 from harness.bench.recorder import AnyOpener, Recorder, open_recorder
 from harness.bench.telling import TelemetryRecorder
@@ -39,7 +40,6 @@ OutputsCheck = Callable[[RunSpec, Outputs], Mapping[str, Any]]
 PINGS = 50
 IDLE_REFERENCE_S = 1.5  # board without an agent, before the first load: what "settled" is compared with
 TAIL_S = 2.5  # recorded after the last bracket: meters with a pipeline deliver late
-JUDGED_S = 2.0  # how much of the newest power the judge sees
 LOOK_AGAIN_S = 0.25
 
 
@@ -276,7 +276,8 @@ class _Run:
         self._wait(protocol.settle_min_s)
         limit_ns = begin_ns + int(protocol.settle_max_s * NS_PER_S)
         while True:
-            t_ns, power = self.recorders[0].recent(JUDGED_S)
+            rest_s = (self.clock.now_ns() - begin_ns) / NS_PER_S
+            t_ns, power = newest_to_judge(self.recorders[0], rest_s=rest_s)
             verdict = self.judge.settled(t_ns, power, reference_w=self.idle_w)
             if verdict.ok or self.clock.now_ns() >= limit_ns:
                 break

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.bench.live_power import BIN_NS, LivePower
+from analysis.verdict.judge import PowerJudge
+from harness.bench.live_power import BIN_NS, LivePower, RecentBins, newest_to_judge
 from harness.core.trace import Block, CalibrationPiece, ChannelSpec, ColumnSpec, MeterInfo, Reading, ReadingKind
 
 STREAM = MeterInfo(
@@ -42,3 +43,26 @@ def test_a_counter_that_wraps_is_left_out_of_the_view() -> None:
     t_ns = np.arange(5, dtype=np.int64) * 10**9
     block = Block(t_ns, {"e": np.array([980, 990, 0, 10, 20])}, [CalibrationPiece(0, "e", 0, 1.0, 0.0)])
     assert live.feed(block)[1].tolist() == [10.0, 10.0, 10.0]
+
+
+class _Kept:
+    """What a recorder shows of kept bins at one moment."""
+
+    def __init__(self, bins: RecentBins, now_ns: int) -> None:
+        self._bins, self._now_ns = bins, now_ns
+
+    def recent(self, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+        return self._bins.recent(seconds, self._now_ns)
+
+
+@pytest.mark.parametrize(("update_s", "after_s"), [(0.02, 2.1), (0.25, 5.0), (0.5, 10.0), (1.0, 20.0)])
+def test_a_slow_meter_can_be_judged_too_once_it_has_shown_enough_of_the_rest(update_s: float, after_s: float) -> None:
+    """Work of 9 W up to second 1000, rest of 2 W since."""
+    bins = RecentBins()
+    t_s = np.arange(-30.0, after_s, update_s)
+    bins.add(np.rint((1000 + t_s) * 1e9).astype(np.int64), np.where(t_s < 0, 9.0, 2.0))
+    kept = _Kept(bins, round((1000 + after_s) * 1e9))
+    assert PowerJudge().settled(*kept.recent(2.0), reference_w=None).ok is (update_s < 0.1)
+    t_ns, power_w = newest_to_judge(kept, rest_s=after_s)
+    assert np.all(power_w == 2.0)
+    assert PowerJudge().settled(t_ns, power_w, reference_w=None).ok
