@@ -94,7 +94,6 @@ class Joulescope:
         self._codec = StatisticsCodec()
         self._heard_ns = 0
         self._gone = self._sampling = self._calibrated = False
-        self._last_t_ns = -1
         self._pending: BenchError | None = None
         self.recovered = False
 
@@ -117,7 +116,7 @@ class Joulescope:
                         f"the current range of {self._path} is off: nothing flows through it",
                         hint="switch it on in the Joulescope UI: that powers the board",
                     )
-            self._codec, self._gone, self._last_t_ns = StatisticsCodec(), False, -1
+            self._codec, self._gone = StatisticsCodec(), False
             return self._info()
         except BaseException:
             self.close()

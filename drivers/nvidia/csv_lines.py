@@ -86,7 +86,6 @@ class Lines:
         self._fields = tuple(fields)
         self._bare_unit = bare_unit
         self._header: Header | None = None
-        self.headers = 0
 
     def restart(self) -> None:
         """The program was started again: its header comes first."""
@@ -111,7 +110,6 @@ class Lines:
         return self._row(cells, text)
 
     def _headed(self, header: Header) -> Header | Refused:
-        self.headers += 1
         self._header = None
         wanted = {"uuid", *self._fields}
         if missing := sorted(wanted - set(header.names)):

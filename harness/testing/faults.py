@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.core.clock import FloatArray, Int64Array
+from harness.core.ports import Meter
 from harness.core.trace import Block, MeterInfo
+from harness.core.waiting import VirtualClock
 
 BEGIN_NS = 1_000_000_000_000
 """Virtual host time at which a scene begins: simulated clocks of a trial stand here at t_s = 0."""
+STEP_NS = 20_000_000
+"""How often a recorded meter is read."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,26 @@ class Recorded:
     blocks: Sequence[Block]
     channel: str
     pings: Int64Array | None = None
+
+
+def record_scene(meter: Meter, clock: VirtualClock, scene: Scene, channel: str) -> Recorded:
+    """Open `meter`, wait for the scene, read it every STEP_NS to its end, and close it, whatever happens.
+
+    For a meter that streams by itself. Its errors go through.
+    """
+    blocks: list[Block | None] = []
+    end_ns = BEGIN_NS + round(scene.duration_s * 1e9)
+    try:
+        info = meter.open()
+        clock.sleep_until(BEGIN_NS - STEP_NS)
+        meter.start()
+        while (now_ns := clock.now_ns()) < end_ns + 5 * STEP_NS:
+            clock.sleep_until(now_ns + STEP_NS)
+            blocks.append(meter.step(clock.now_ns()))
+        blocks.append(meter.stop())
+        return Recorded(info, [block for block in blocks if block is not None], channel)
+    finally:
+        meter.close()
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,11 @@ from drivers.joulescope.meter import CHANNEL, PACKAGE, open_meter
 from drivers.simulated.joulescope.device import Instrument, simulator
 from harness.core.clock import FloatArray
 from harness.core.ports import MeterRequest
-from harness.core.trace import Block
 from harness.core.waiting import VirtualClock
-from harness.testing.faults import BEGIN_NS, FaultTrial, Recorded, Scene
+from harness.testing.faults import BEGIN_NS, FaultTrial, Recorded, Scene, record_scene
 
 METER = "joulescope"
 SCALE = 0.5
-STEP_NS = 20_000_000
 LEAD_NS = 2_000_000_000
 RATE_HZ = 100.0
 Value = dict[str, Any]
@@ -38,22 +36,7 @@ def _play(prepare: Prepare) -> Callable[[Scene], Recorded]:
         instrument = Instrument(energy_j, clock, clock_rel=20e-6, supply_v=scene.supply_v)
         prepare(instrument, scene)
         request = MeterRequest("trial", stand_ins={PACKAGE: simulator(instrument)}, simulated=True)
-        meter = open_meter(request, clock=clock)
-        blocks: list[Block] = []
-        end_ns = BEGIN_NS + round(scene.duration_s * 1e9)
-        try:
-            info = meter.open()
-            clock.sleep_until(BEGIN_NS - STEP_NS)
-            meter.start()
-            while (now_ns := clock.now_ns()) < end_ns + 5 * STEP_NS:
-                clock.sleep_until(now_ns + STEP_NS)
-                block = meter.step(clock.now_ns())
-                if block is not None:
-                    blocks.append(block)
-            rest = meter.stop()
-            return Recorded(info, blocks if rest is None else [*blocks, rest], CHANNEL)
-        finally:
-            meter.close()
+        return record_scene(open_meter(request, clock=clock), clock, scene, CHANNEL)
 
     return play
 

@@ -15,13 +15,11 @@ from drivers.simulated.ina219.ports import InProcessPort
 from drivers.simulated.ppk2.device import Lost, Ppk2Device, Ppk2Faults, Ppk2Unit, seconds
 from harness.core.clock import FloatArray
 from harness.core.ports import MeterRequest
-from harness.core.trace import Block
 from harness.core.waiting import VirtualClock
-from harness.testing.faults import BEGIN_NS, FaultTrial, Recorded, Scene
+from harness.testing.faults import BEGIN_NS, STEP_NS, FaultTrial, Recorded, Scene, record_scene
 
 METER = "ppk2"
 SCALE = 0.25
-STEP_NS = 20_000_000
 LEAD_NS = 2_000_000_000
 Options = dict[str, str | int | float]
 
@@ -53,22 +51,7 @@ class Play:
         if self.left_sampling:
             device.receive(bytes([6]), clock.now_ns())
             clock.sleep_until(clock.now_ns() + STEP_NS)
-        meter = open_meter(request, clock=clock)
-        blocks: list[Block] = []
-        end_ns = BEGIN_NS + round(scene.duration_s * 1e9)
-        try:
-            info = meter.open()
-            clock.sleep_until(BEGIN_NS - STEP_NS)
-            meter.start()
-            while (now_ns := clock.now_ns()) < end_ns + 5 * STEP_NS:
-                clock.sleep_until(now_ns + STEP_NS)
-                block = meter.step(clock.now_ns())
-                if block is not None:
-                    blocks.append(block)
-            rest = meter.stop()
-            return Recorded(info, blocks if rest is None else [*blocks, rest], CHANNEL)
-        finally:
-            meter.close()
+        return record_scene(open_meter(request, clock=clock), clock, scene, CHANNEL)
 
 
 def _lost(*stretches: tuple[float, int]) -> Callable[[Scene], Ppk2Faults]:
